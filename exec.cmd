@@ -1,0 +1,2 @@
+@rem cmd has no exec of its own: scripts of package.json start their program through this.
+@%*
