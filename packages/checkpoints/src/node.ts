@@ -1,0 +1,8 @@
+/**
+ * Files and folders for `@moiety/checkpoints`, in Node.
+ * @packageDocumentation
+ */
+export { type FileSource, fileSource } from "./node/file-source.ts";
+export { type Checkpoint, openCheckpoint } from "./node/open-checkpoint.ts";
+export { type CheckpointContent, saveCheckpoint } from "./node/save-checkpoint.ts";
+export { writeSafetensors } from "./node/write-safetensors.ts";
