@@ -1,0 +1,66 @@
+import {
+  type ExpertBank,
+  type FfnDescriptor,
+  type FfnWeights,
+  type Initialized,
+  type InitOptions,
+  type NoState,
+  type RandomKey,
+  type Rows,
+  type Tensor,
+  bankRows,
+  gather,
+} from "@moiety/core";
+import { type DenseOptions, descriptorOf, requireSize } from "./options.ts";
+import type { FfnParams } from "./params.ts";
+import { type ShapesOf, drawFfn, ffnShapes } from "./shapes.ts";
+
+/** A bank whose experts are feed-forward networks, so that a layer may issue one fused op. */
+export interface FfnBank<Params extends FfnParams> extends ExpertBank<Params> {
+  /** How its weights are read. */
+  readonly descriptor: FfnDescriptor;
+  /** The shape of every parameter. */
+  readonly shapes: ShapesOf<Params>;
+  ffn(params: Params): { readonly descriptor: FfnDescriptor; readonly weights: FfnWeights };
+}
+
+/** Options of a bank of E experts. */
+export type BankOptions<Options> = Options & {
+  /** Number of experts E. */
+  readonly experts: number;
+};
+
+/** Makes a bank of plain or gated experts. */
+export function ffnBank(options: BankOptions<DenseOptions>): FfnBank<FfnParams> {
+  const { experts, hiddenSize, outputSize = hiddenSize, initializerRange = 0.02 } = options;
+  requireSize("experts", experts);
+  const descriptor = descriptorOf(options);
+  const shapes = ffnShapes(options, [experts]);
+  const ffn = (params: FfnParams): { descriptor: FfnDescriptor; weights: FfnWeights } => ({
+    descriptor,
+    weights: weightsOf(params),
+  });
+  return {
+    experts,
+    inputSize: hiddenSize,
+    outputSize,
+    descriptor,
+    shapes,
+    init(key: RandomKey, init: InitOptions): Initialized<FfnParams, NoState> {
+      return { params: drawFfn(shapes, initializerRange, key, init), state: {} };
+    },
+    ffn,
+    forward(params: FfnParams, rows: Rows): Tensor {
+      const { offsets, group } = rows;
+      const plain = rows.weights ? { source: gather(rows), offsets, group } : rows;
+      return bankRows(plain, weightsOf(params), descriptor);
+    },
+  };
+}
+
+/** The weights under the names of the fused op. */
+export function weightsOf(params: FfnParams): FfnWeights {
+  if (!("gateUp" in params)) return params;
+  const { gateUp, gateUpBias, down, downBias } = params;
+  return { up: gateUp, down, upBias: gateUpBias, downBias };
+}

@@ -1,0 +1,28 @@
+import type { Tensor } from "@moiety/core";
+
+/** Weights of plain feed-forward experts, `[E, out, in]`. Those of one dense network lack the axis E. */
+export interface MlpParams {
+  /** `[E, I, H]`. */
+  readonly up: Tensor;
+  /** `[E, O, I]`. */
+  readonly down: Tensor;
+  /** `[E, I]`. */
+  readonly upBias?: Tensor | undefined;
+  /** `[E, O]`. */
+  readonly downBias?: Tensor | undefined;
+}
+
+/** Weights of gated experts, `[E, out, in]`. Those of one dense network lack the axis E. */
+export interface GluParams {
+  /** `[E, 2I, H]`: gate and up projection in one, packed as the layout says. */
+  readonly gateUp: Tensor;
+  /** `[E, O, I]`. */
+  readonly down: Tensor;
+  /** `[E, 2I]`, packed like `gateUp`. */
+  readonly gateUpBias?: Tensor | undefined;
+  /** `[E, O]`. */
+  readonly downBias?: Tensor | undefined;
+}
+
+/** Weights of a feed-forward network of either kind. */
+export type FfnParams = MlpParams | GluParams;
