@@ -1,0 +1,137 @@
+import type { JsonObject, JsonValue } from "@moiety/checkpoints";
+import { type Activation, ConfigError, UnsupportedError } from "@moiety/core";
+
+/** Hugging Face's names of activations (`ACT2FN`). */
+const ACTIVATIONS: Readonly<Record<string, Activation>> = {
+  gelu: "gelu",
+  gelu_new: "geluTanh",
+  gelu_pytorch_tanh: "geluTanh",
+  linear: "identity",
+  relu: "relu",
+  relu2: "reluSquared",
+  silu: "silu",
+  swish: "silu",
+};
+
+/** Reads typed values from a `config.json` over the defaults of its family. */
+export class ConfigReader {
+  readonly #values: JsonObject;
+  readonly #defaults: JsonObject;
+
+  constructor(values: JsonObject, defaults: JsonObject) {
+    this.#values = values;
+    this.#defaults = defaults;
+  }
+
+  /** The value, or the default where the key is absent; `null` where neither is there. */
+  value(key: string): JsonValue {
+    const holder = Object.hasOwn(this.#values, key) ? this.#values : this.#defaults;
+    return holder[key] ?? null;
+  }
+
+  /** A whole number from `least`. @throws ConfigError */
+  count(key: string, least = 1): number {
+    const value = this.value(key);
+    if (typeof value === "number" && Number.isSafeInteger(value) && value >= least) return value;
+    return refuse(key, value, `a whole number from ${least}`);
+  }
+
+  /** A whole number from 1, or `fallback` where it is absent or null. @throws ConfigError */
+  countOr(key: string, fallback: number): number {
+    return this.value(key) === null ? fallback : this.count(key);
+  }
+
+  /** A finite number. @throws ConfigError */
+  number(key: string): number {
+    const value = this.value(key);
+    if (typeof value === "number" && Number.isFinite(value)) return value;
+    return refuse(key, value, "a number");
+  }
+
+  /** A finite number, or `undefined` where it is absent or null. @throws ConfigError */
+  numberIfAny(key: string): number | undefined {
+    return this.value(key) === null ? undefined : this.number(key);
+  }
+
+  /** True or false. @throws ConfigError */
+  flag(key: string): boolean {
+    const value = this.value(key);
+    return typeof value === "boolean" ? value : refuse(key, value, "true or false");
+  }
+
+  /** A list of whole numbers, empty where it is absent or null. @throws ConfigError */
+  counts(key: string): readonly number[] {
+    const value = this.value(key);
+    if (value === null) return [];
+    const isList = Array.isArray(value) && value.every((item) => Number.isSafeInteger(item));
+    return isList ? (value as readonly number[]) : refuse(key, value, "a list of whole numbers");
+  }
+
+  /** An activation by Hugging Face's name. @throws UnsupportedError for one that is not built */
+  activation(key: string): Activation {
+    const value = this.value(key);
+    if (typeof value === "string" && Object.hasOwn(ACTIVATIONS, value)) {
+      return ACTIVATIONS[value] as Activation;
+    }
+    throw unbuilt(key, value, Object.keys(ACTIVATIONS));
+  }
+
+  /** Number of key and value heads; that of the query heads unless given. @throws ConfigError */
+  keyValueHeads(): number {
+    return this.countOr("num_key_value_heads", this.count("num_attention_heads"));
+  }
+
+  /** Width of a head; the hidden size shared by the heads unless given. @throws ConfigError */
+  headDim(): number {
+    if (this.value("head_dim") !== null) return this.count("head_dim");
+    const [width, heads] = [this.count("hidden_size"), this.count("num_attention_heads")];
+    if (width % heads === 0) return width / heads;
+    return refuse("hidden_size", width, `a multiple of the ${heads} heads, or head_dim be given`);
+  }
+
+  /** θ of plain rotary positions, from `rope_theta` or `rope_parameters`. @throws UnsupportedError */
+  ropeTheta(): number {
+    const scaling = this.value("rope_scaling");
+    const parameters = this.value("rope_parameters");
+    for (const [key, value] of Object.entries({ rope_scaling: scaling, rope_parameters: parameters })) {
+      if (value === null) continue;
+      if (typeof value !== "object" || Array.isArray(value)) return refuse(key, value, "an object");
+      const rope = value as JsonObject;
+      const type = rope["rope_type"] ?? rope["type"] ?? "default";
+      if (type !== "default") throw unbuilt(`${key}.rope_type`, type, ["default"]);
+    }
+    const inside = (parameters as JsonObject | null)?.["rope_theta"];
+    return typeof inside === "number" ? inside : this.number("rope_theta");
+  }
+
+  /** Throws {@link UnsupportedError} for a value that is neither absent nor one of those built. */
+  requireSupported(supported: Readonly<Record<string, readonly JsonValue[]>>): void {
+    for (const [key, allowed] of Object.entries(supported)) {
+      const value = this.value(key);
+      const items = Array.isArray(value) ? (value as readonly JsonValue[]) : [value];
+      if (value !== null && !items.every((item) => allowed.includes(item))) {
+        throw unbuilt(key, value, allowed);
+      }
+    }
+  }
+}
+
+function refuse(key: string, value: JsonValue, wanted: string): never {
+  throw new ConfigError(
+    `config.json: ${key} is ${show(value)}, but must be ${wanted}`,
+    key,
+    value,
+  );
+}
+
+function unbuilt(key: string, value: JsonValue, built: readonly JsonValue[]): UnsupportedError {
+  const choices = built.length > 0 ? built.map(show).join(", ") : "absent or null";
+  return new UnsupportedError(
+    `config.json: ${key} is ${show(value)}, which is not built; it may be ${choices}`,
+    `${key} ${show(value)}`,
+  );
+}
+
+function show(value: JsonValue): string {
+  return typeof value === "bigint" ? String(value) : JSON.stringify(value);
+}

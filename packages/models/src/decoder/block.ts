@@ -1,0 +1,112 @@
+import {
+  ConfigError,
+  type Forward,
+  type InitOptions,
+  type Initialized,
+  type MapTree,
+  type MoeContext,
+  type RandomKey,
+  type Routing,
+  type Shape,
+  type Tensor,
+  add,
+  constantParameter,
+  foldIn,
+  rmsNorm,
+} from "@moiety/core";
+import { denseFfn } from "@moiety/experts";
+import { type AttentionContext, attend, attentionShapes, drawAttention } from "./attention.ts";
+import type { LayerCache } from "./cache.ts";
+import type { DecoderConfig, LayerConfig } from "./config.ts";
+import { moePart } from "./moe-layer.ts";
+import type { BlockParams, BlockState } from "./params.ts";
+
+/** What a layer is told of a call. */
+export interface BlockContext {
+  readonly attention: AttentionContext;
+  readonly route: MoeContext;
+}
+
+/** What a layer gives. */
+export interface BlockOutput {
+  /** `[B, T, H]`. */
+  readonly hidden: Tensor;
+  /** Of layers with experts. */
+  readonly routing?: Routing | undefined;
+  /** `[E]` i32 assignments per expert, of layers with experts. */
+  readonly load?: Tensor | undefined;
+  readonly cache: LayerCache | undefined;
+}
+
+/** One layer of a decoder: attention, then a dense network or experts, each with norm and residual. */
+export interface Block {
+  readonly shapes: MapTree<BlockParams, Shape>;
+  readonly stateShapes: MapTree<BlockState, Shape>;
+  init(key: RandomKey, options: InitOptions): Initialized<BlockParams, BlockState>;
+  forward(
+    params: BlockParams,
+    state: BlockState,
+    x: Tensor,
+    context: BlockContext,
+  ): Forward<BlockOutput>;
+}
+
+/** Builds one layer. @throws ConfigError where its parts do not fit */
+export function block(config: DecoderConfig, layer: LayerConfig): Block {
+  const { hiddenSize, rmsNormEps: epsilon, initializerRange } = config;
+  const common = { hiddenSize, initializerRange };
+  const dense = "dense" in layer ? denseFfn({ ...layer.dense, ...common }) : undefined;
+  const sparse = "moe" in layer ? moePart(layer.moe, hiddenSize, initializerRange) : undefined;
+  const norm = [hiddenSize];
+  return {
+    shapes: {
+      attentionNorm: norm,
+      attention: attentionShapes(config),
+      ffnNorm: norm,
+      ...(dense && { dense: dense.shapes }),
+      ...(sparse && { moe: sparse.shapes }),
+    },
+    stateShapes: sparse ? { moe: sparse.stateShapes } : {},
+    init(key, options) {
+      const ffnKey = foldIn(key, 1);
+      const experts = sparse?.layer.init(ffnKey, options);
+      return {
+        params: {
+          attentionNorm: constantParameter(1, norm, options),
+          attention: drawAttention(config, foldIn(key, 0), options),
+          ffnNorm: constantParameter(1, norm, options),
+          ...(dense && { dense: dense.init(ffnKey, options).params }),
+          ...(experts && { moe: experts.params }),
+        },
+        state: experts ? { moe: experts.state } : {},
+      };
+    },
+    *forward(params, state, x, context): Forward<BlockOutput> {
+      const normed = rmsNorm(x, params.attentionNorm, { epsilon });
+      const attended = attend(config, params.attention, normed, context.attention);
+      const middle = add(x, attended.output);
+      const input = rmsNorm(middle, params.ffnNorm, { epsilon });
+      const { cache } = attended;
+      if (dense) {
+        const output = dense.forward(present(params.dense, "dense"), input);
+        return { hidden: add(middle, output), cache };
+      }
+      const { output, routing, load } = yield* present(sparse, "moe").layer.forward(
+        present(params.moe, "moe"),
+        present(state.moe, "state.moe"),
+        input,
+        context.route,
+      );
+      return { hidden: add(middle, output), routing, load, cache };
+    },
+  };
+}
+
+function present<T>(part: T | undefined, key: string): T {
+  if (part !== undefined) return part;
+  throw new ConfigError(
+    `this layer needs ${key}, which its parameters lack; use those of the same configuration`,
+    key,
+    part,
+  );
+}

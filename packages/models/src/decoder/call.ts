@@ -1,0 +1,76 @@
+import {
+  ConfigError,
+  type RoutingBase,
+  type Tensor,
+  foldIn,
+  ones,
+  rotaryFrequencies,
+  rotaryTable,
+  writeSlice,
+} from "@moiety/core";
+import type { BlockContext } from "./block.ts";
+import type { KeyValueCache, LayerCache } from "./cache.ts";
+import type { DecoderConfig } from "./config.ts";
+import type { DecoderContext } from "./decoder.ts";
+
+/** What is the same for all layers in one call of a decoder. */
+export interface Call {
+  /** What a layer is told; `carry` is what an earlier layer's routing left for later ones. */
+  layerContext(layer: number, carry: RoutingBase["carry"]): BlockContext;
+  /** The cache after the call, made of what the layers gave. */
+  cacheAfter(layers: readonly (LayerCache | undefined)[]): KeyValueCache | undefined;
+}
+
+/** Prepares positions, masks and the routers' context of a call with `ids [B, T]`. */
+export function prepareCall(
+  config: DecoderConfig,
+  ids: Tensor,
+  context: DecoderContext,
+  dtype: "f32" | "f64",
+): Call {
+  const { backend } = ids;
+  const [batch = 0, tokens = 0] = ids.shape;
+  const { cache } = context;
+  const position = cache?.length ?? 0;
+  const { headDim, ropeTheta } = config.attention;
+  const rotary = rotaryTable(backend, {
+    positions: Int32Array.from({ length: tokens }, (_, index) => position + index),
+    frequencies: rotaryFrequencies(headDim, ropeTheta),
+    dtype,
+  });
+  const cacheMask =
+    cache?.mask &&
+    writeSlice(cache.mask, context.mask ?? ones(backend, [batch, tokens], "bool"), {
+      starts: [0, position],
+    });
+  const attention = { rotary, position, mask: cache ? cacheMask : context.mask };
+  const route = {
+    sequences: Array.from({ length: batch + 1 }, (_, index) => index * tokens),
+    mask: context.mask?.reshape([batch * tokens]),
+    tokenIds: ids.reshape([batch * tokens]),
+    training: context.training,
+  };
+  return {
+    layerContext: (layer, carry) => ({
+      attention: { ...attention, cache: cache?.layers[layer] },
+      route: {
+        ...route,
+        previous: carry,
+        key: context.key && foldIn(context.key, layer),
+      },
+    }),
+    cacheAfter(layers) {
+      if (!cache) return undefined;
+      return {
+        length: position + tokens,
+        capacity: cache.capacity,
+        layers: layers.map((layer) => layer ?? lost()),
+        ...(cacheMask && { mask: cacheMask }),
+      };
+    },
+  };
+}
+
+function lost(): never {
+  throw new ConfigError("a layer gave no cache; pass one with an entry per layer", "cache", undefined);
+}

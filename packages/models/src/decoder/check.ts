@@ -1,0 +1,114 @@
+import {
+  ConfigError,
+  DTypeError,
+  ShapeError,
+  type Tensor,
+  UnsupportedError,
+  formatShape,
+  isTensor,
+} from "@moiety/core";
+import type { DecoderConfig } from "./config.ts";
+import type { DecoderContext } from "./decoder.ts";
+import type { DecoderParams } from "./params.ts";
+
+/** Throws {@link ConfigError} for a configuration that makes no sense, naming the key. */
+export function checkDecoder(config: DecoderConfig): void {
+  const { attention, layers } = config;
+  const refuse = (key: string, value: unknown, wanted: string): never => {
+    throw new ConfigError(`decoder: ${key} is ${String(value)}, but must be ${wanted}`, key, value);
+  };
+  const { numAttentionHeads, numKeyValueHeads, headDim, dropout, clip } = attention;
+  const sizes = { vocabSize: config.vocabSize, hiddenSize: config.hiddenSize };
+  for (const [key, size] of Object.entries({
+    ...sizes,
+    numAttentionHeads,
+    numKeyValueHeads,
+    headDim,
+  })) {
+    if (!Number.isSafeInteger(size) || size < 1) refuse(key, size, "a whole number from 1");
+  }
+  if (numAttentionHeads % numKeyValueHeads !== 0) {
+    refuse("numKeyValueHeads", numKeyValueHeads, `a divisor of the ${numAttentionHeads} heads`);
+  }
+  if (headDim % 2 !== 0) refuse("headDim", headDim, "even, for rotary positions");
+  if (!(attention.ropeTheta > 0)) refuse("ropeTheta", attention.ropeTheta, "above 0");
+  if (!(config.rmsNormEps >= 0)) refuse("rmsNormEps", config.rmsNormEps, "at least 0");
+  if (!(config.initializerRange >= 0)) {
+    refuse("initializerRange", config.initializerRange, "at least 0");
+  }
+  if (!(dropout >= 0 && dropout < 1)) refuse("dropout", dropout, "from 0 to below 1");
+  if (clip !== undefined && !(clip > 0)) refuse("clip", clip, "above 0");
+  if (layers.length === 0) refuse("layers", "empty", "at least one layer");
+}
+
+/** Throws a named error for a call whose tokens and context do not fit together. */
+export function checkCall(
+  config: DecoderConfig,
+  params: DecoderParams,
+  ids: Tensor,
+  context: DecoderContext,
+): void {
+  if (!isTensor(ids) || ids.rank !== 2) {
+    const given = isTensor(ids) ? formatShape(ids.shape) : String(ids);
+    throw new ShapeError(`ids are ${given}, but must be a tensor [B, T]`);
+  }
+  if (ids.dtype !== "i32") throw new DTypeError(`ids are ${ids.dtype}, but must be i32`);
+  const layers = config.layers.length;
+  if (params.layers.length !== layers) {
+    throw new ConfigError(
+      `the model has ${layers} layers, but its parameters ${params.layers.length}`,
+      "params.layers",
+      params.layers.length,
+    );
+  }
+  if (context.training && config.attention.dropout > 0) {
+    throw new UnsupportedError(
+      `attention dropout ${config.attention.dropout} is not built; train with 0`,
+      "attention dropout",
+    );
+  }
+  checkMask(ids, context);
+  checkCache(ids, context, layers);
+}
+
+function checkMask(ids: Tensor, { mask }: DecoderContext): void {
+  if (mask === undefined) return;
+  if (!isTensor(mask) || mask.dtype !== "bool") {
+    throw new DTypeError("context.mask must be a bool tensor: true for tokens, false for padding");
+  }
+  if (mask.shape.join() !== ids.shape.join()) {
+    throw new ShapeError(
+      `context.mask is ${formatShape(mask.shape)}, but the ids are ${formatShape(ids.shape)}`,
+      { shapes: [mask.shape, ids.shape] },
+    );
+  }
+}
+
+function checkCache(ids: Tensor, { cache, mask }: DecoderContext, layers: number): void {
+  if (cache === undefined) return;
+  const [batch = 0, tokens = 0] = ids.shape;
+  const { length, capacity } = cache;
+  if (length + tokens > capacity) {
+    throw new ShapeError(
+      `the cache holds ${capacity} tokens and has ${length}; ${tokens} more do not fit; ` +
+        "make it with a larger capacity",
+      { shapes: [ids.shape] },
+    );
+  }
+  const rows = cache.layers[0]?.keys.shape[0];
+  if (cache.layers.length !== layers || rows !== batch) {
+    throw new ConfigError(
+      `the cache is for ${cache.layers.length} layers and ${rows} sequences, ` +
+        `but the call has ${layers} and ${batch}`,
+      "context.cache",
+      cache.layers.length,
+    );
+  }
+  if (mask && !cache.mask) {
+    throw new ConfigError(
+      "a call with a mask needs a cache that keeps one; make it with masked: true",
+      "context.cache",
+      undefined,
+    );
+  }
+}

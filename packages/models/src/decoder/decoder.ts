@@ -1,0 +1,168 @@
+import {
+  type Forward,
+  type LossValue,
+  type MapTree,
+  type Module,
+  type RandomKey,
+  type Routing,
+  type Shape,
+  type Tensor,
+  checkpoint,
+  constantParameter,
+  foldIn,
+  gatherRows,
+  isFloat,
+  matmul,
+  normalParameter,
+  rmsNorm,
+  slice,
+} from "@moiety/core";
+import { type Block, type BlockOutput, block } from "./block.ts";
+import type { KeyValueCache } from "./cache.ts";
+import { prepareCall } from "./call.ts";
+import { checkCall, checkDecoder } from "./check.ts";
+import type { DecoderConfig } from "./config.ts";
+import { routingLoss } from "./losses.ts";
+import type { BlockParams, DecoderParams, DecoderState } from "./params.ts";
+
+/** What a call of a decoder may be given beside its tokens. */
+export interface DecoderContext {
+  /**
+   * `[B, T]` bool: false for padding, on either side. Nobody attends to it, and losses and loads
+   * leave it out. What the model says at such a place means nothing.
+   */
+  readonly mask?: Tensor | undefined;
+  /** Earlier keys and values; the result has them with the new ones. None unless given. */
+  readonly cache?: KeyValueCache | undefined;
+  /** Whether this is a training step (noise, jitter). False unless given. */
+  readonly training?: boolean | undefined;
+  /** Key of this call's random numbers, for routers that draw some in training. */
+  readonly key?: RandomKey | undefined;
+  /** Runs every layer again in the backward instead of keeping its inside. False unless given. */
+  readonly checkpoint?: boolean | undefined;
+  /** Logits of the last token only: `[B, 1, V]`. False unless given. */
+  readonly lastOnly?: boolean | undefined;
+}
+
+/** What a decoder gives. */
+export interface DecoderOutput {
+  /** `[B, T, V]`. */
+  readonly logits: Tensor;
+  /** Of each layer with experts, in order. */
+  readonly routings: readonly Routing[];
+  /** The configuration's losses over all routings together; none where no layer has experts. */
+  readonly losses: readonly LossValue[];
+  /** `[E]` i32 assignments per expert of each layer with experts; padding left out. */
+  readonly loads: readonly Tensor[];
+  /** The cache after this call, where one was given. */
+  readonly cache?: KeyValueCache | undefined;
+}
+
+/** A decoder-only language model: `ids [B, T]` i32 → logits. */
+export interface DecoderModel extends Module<
+  DecoderParams,
+  DecoderState,
+  [ids: Tensor, context?: DecoderContext],
+  DecoderOutput
+> {
+  readonly config: DecoderConfig;
+  /** The shape of every parameter. */
+  readonly shapes: MapTree<DecoderParams, Shape>;
+  /** The shape of every leaf of the state. */
+  readonly stateShapes: MapTree<DecoderState, Shape>;
+}
+
+/**
+ * Builds a decoder from data: embedding, layers, norm, output projection.
+ * @throws ConfigError where the configuration makes no sense, naming the key
+ *
+ * @example
+ * const model = decoder(config);
+ * const { params, state } = model.init(randomKey(1), { backend });
+ * const { logits } = apply(model, params, state, ids);
+ */
+export function decoder(config: DecoderConfig): DecoderModel {
+  checkDecoder(config);
+  const { hiddenSize, vocabSize, initializerRange, tieWordEmbeddings } = config;
+  const blocks = config.layers.map((layer) => block(config, layer));
+  const table = [vocabSize, hiddenSize];
+  return {
+    config,
+    shapes: {
+      embedding: table,
+      layers: blocks.map((part) => part.shapes),
+      norm: [hiddenSize],
+      ...(!tieWordEmbeddings && { head: table }),
+    },
+    stateShapes: { layers: blocks.map((part) => part.stateShapes) },
+    init(key, options) {
+      const draw = (leaf: number): Tensor =>
+        normalParameter(foldIn(key, leaf), table, initializerRange, options);
+      const embedding = draw(0);
+      const layerKey = foldIn(key, 1);
+      const parts = blocks.map((part, layer) => part.init(foldIn(layerKey, layer), options));
+      return {
+        params: {
+          embedding,
+          layers: parts.map(({ params }) => params),
+          norm: constantParameter(1, [hiddenSize], options),
+          ...(!tieWordEmbeddings && { head: draw(2) }),
+        },
+        state: { layers: parts.map(({ state }) => state) },
+      };
+    },
+    forward: (params, state, ids, context = {}) =>
+      forward(config, blocks, params, state, ids, context),
+  };
+}
+
+function* forward(
+  config: DecoderConfig,
+  blocks: readonly Block[],
+  params: DecoderParams,
+  state: DecoderState,
+  ids: Tensor,
+  context: DecoderContext,
+): Forward<DecoderOutput> {
+  checkCall(config, params, ids, context);
+  const { embedding, norm, head = embedding } = params;
+  const dtype = isFloat(embedding.dtype) ? embedding.dtype : "f32";
+  const call = prepareCall(config, ids, context, dtype);
+  const outputs: BlockOutput[] = [];
+  let hidden = gatherRows(embedding, ids);
+  let carry: Routing["carry"];
+  for (const [layer, part] of blocks.entries()) {
+    const input = hidden;
+    const inLayer = call.layerContext(layer, carry);
+    const run = (): Forward<BlockOutput> =>
+      part.forward(params.layers[layer] as BlockParams, state.layers[layer] ?? {}, input, inLayer);
+    const output = yield* context.checkpoint ? checkpoint(run) : run();
+    hidden = output.hidden;
+    carry = output.routing?.carry ?? carry;
+    outputs.push(output);
+  }
+  const wanted = context.lastOnly ? lastToken(hidden) : hidden;
+  const normed = rmsNorm(wanted, norm, { epsilon: config.rmsNormEps });
+  const routings = outputs.flatMap(({ routing }) => routing ?? []);
+  const cache = call.cacheAfter(outputs.map((output) => output.cache));
+  return {
+    logits: matmul(normed, head, { transposeB: true }),
+    routings,
+    losses: routings.length === 0 ? [] : evaluate(config, routings),
+    loads: outputs.flatMap(({ load }) => load ?? []),
+    ...(cache && { cache }),
+  };
+}
+
+function evaluate({ losses }: DecoderConfig, routings: readonly Routing[]): LossValue[] {
+  return losses.map(routingLoss).map(({ name, coefficient, evaluate: value }) => ({
+    name,
+    coefficient,
+    value: value(routings),
+  }));
+}
+
+function lastToken(hidden: Tensor): Tensor {
+  const [batch = 0, tokens = 0, width = 0] = hidden.shape;
+  return slice(hidden, { starts: [0, tokens - 1, 0], sizes: [batch, 1, width] });
+}

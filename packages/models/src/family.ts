@@ -1,0 +1,64 @@
+import type { JsonObject, JsonValue, TensorRule } from "@moiety/checkpoints";
+import type { ConfigReader } from "./config-reader.ts";
+import type { AttentionConfig, FfnConfig, LossConfig, MoeConfig } from "./decoder/config.ts";
+
+/** Keys of which only some values are built; absent and null always are. */
+export type SupportedValues = Readonly<Record<string, readonly JsonValue[]>>;
+
+/** A loss with the name that the family's code gives it, such as `load_balancing_loss`. */
+export type FamilyLoss = LossConfig & { readonly name: string };
+
+/** The Mixture-of-Experts block of a family. */
+export interface FamilyBlock {
+  /** Key of the block's width H; `hidden_size` unless given. */
+  readonly width?: string | undefined;
+  readonly supported?: SupportedValues | undefined;
+  /** Reads the block's parts. */
+  moe(config: ConfigReader): MoeConfig;
+  /** Reads the losses as the family's code computes them. */
+  losses(config: ConfigReader): readonly FamilyLoss[];
+  /**
+   * Where the block's leaves (`router.weight`, `experts.gateUp`, `shared.ffn.down`,
+   * `state.router.selectionBias`, …) stand in its own state dict.
+   */
+  readonly tensors: readonly TensorRule[];
+  /** What stands before those names in a whole checkpoint, such as `model.layers.{layer}.mlp.`. */
+  readonly prefix: string;
+}
+
+/** How the whole models of a family are put together around their blocks. */
+export interface FamilyDecoder {
+  /** Class name under `architectures`. */
+  readonly architecture: string;
+  readonly supported?: SupportedValues | undefined;
+  /** Reads how queries and keys are treated. */
+  attention(
+    config: ConfigReader,
+  ): Pick<AttentionConfig, "headNorm" | "qkvBias" | "outputBias" | "clip">;
+  /** Whether a layer has experts. All have unless given. */
+  sparse?(config: ConfigReader, layer: number): boolean;
+  /** Reads the network of the layers without experts. */
+  dense(config: ConfigReader): FfnConfig;
+  /** Where everything outside the blocks stands in a checkpoint. */
+  readonly tensors: readonly TensorRule[];
+  /** Tensors that a checkpoint may hold and nobody needs. */
+  readonly ignore: readonly string[];
+  /** Keys whose numbers Python holds as floats. */
+  readonly floats: readonly string[];
+  /** Values that a new model's configuration spells out, where the class would work them out. */
+  spelledOut?(config: ConfigReader): JsonObject;
+}
+
+/**
+ * A family of models as data: how its `config.json` is read, and what its tensors are called. Names
+ * and defaults are those of Hugging Face transformers.
+ */
+export interface Family {
+  /** `model_type` in `config.json`. */
+  readonly modelType: string;
+  /** What its configuration class assumes for keys that are not there. */
+  readonly defaults: JsonObject;
+  readonly block: FamilyBlock;
+  /** Absent where only the block is built. */
+  readonly decoder?: FamilyDecoder | undefined;
+}

@@ -1,0 +1,133 @@
+import type {
+  JsonDocument,
+  JsonObject,
+  RuleSizes,
+  SafetensorsDtype,
+  SafetensorsMetadata,
+  TensorRule,
+} from "@moiety/checkpoints";
+import { type MapTree, type Shape, UnsupportedError } from "@moiety/core";
+import { completeConfig, isDocument } from "./complete-config.ts";
+import { ConfigReader } from "./config-reader.ts";
+import type { DecoderConfig, MoeConfig } from "./decoder/config.ts";
+import { type DecoderModel, decoder } from "./decoder/decoder.ts";
+import { type DecoderMoe, moePart } from "./decoder/moe-layer.ts";
+import type { DecoderMoeParams, DecoderMoeState } from "./decoder/params.ts";
+import { extend, readExtension } from "./extension.ts";
+import { familyOf } from "./families/index.ts";
+import type { Family, FamilyDecoder, FamilyLoss } from "./family.ts";
+import { blockRules } from "./rules.ts";
+
+/** A configuration and what it means. */
+export interface ModelConfig {
+  readonly family: Family;
+  /** `config.json` as it was read, or as it is to be written. */
+  readonly document: JsonDocument;
+  /** `generation_config.json`. */
+  readonly generation?: JsonDocument | undefined;
+  readonly decoder: DecoderConfig;
+  /** Of a loaded model: the metadata of its weights. */
+  readonly metadata?: SafetensorsMetadata | undefined;
+  /** Of a loaded model: the dtypes in which its tensors were stored, by name. */
+  readonly stored?: ReadonlyMap<string, SafetensorsDtype> | undefined;
+}
+
+/** A model and its configuration. */
+export interface ConfiguredModel {
+  readonly model: DecoderModel;
+  readonly config: ModelConfig;
+}
+
+/** The Mixture-of-Experts block of a family, ready to be filled. */
+export interface ConfiguredBlock {
+  readonly layer: DecoderMoe;
+  /** What the layer was built of. */
+  readonly moe: MoeConfig;
+  /** Width H. */
+  readonly hiddenSize: number;
+  /** Losses under the names of the family's code. */
+  readonly losses: readonly FamilyLoss[];
+  /** Where its leaves stand in the block's own state dict; state has paths `state.…`. */
+  readonly rules: readonly TensorRule[];
+  /** What the rules' placeholders stand for. */
+  readonly sizes: RuleSizes;
+  /** The shape of every leaf, parameters and state (below `state`). */
+  readonly shapes: MapTree<DecoderMoeParams & { readonly state: DecoderMoeState }, Shape>;
+}
+
+/**
+ * Builds a model of a `config.json`. A document is taken as it is; plain values make a new model,
+ * whose configuration is completed (see {@link completeConfig}).
+ * @throws ConfigError, UnsupportedError naming the key
+ */
+export function modelFromConfig(json: JsonDocument | JsonObject): ConfiguredModel {
+  const { document, generation } = isDocument(json)
+    ? { document: json, generation: undefined }
+    : completeConfig(json);
+  const { value } = document;
+  const family = familyOf(value["model_type"]);
+  const { decoder: parts } = family;
+  if (!parts) {
+    throw new UnsupportedError(
+      `of ${family.modelType} only the block is built, not whole models`,
+      `${family.modelType} models`,
+    );
+  }
+  const reader = new ConfigReader(value, family.defaults);
+  const config = extend(readDecoder(family, parts, reader), readExtension(value));
+  return { model: decoder(config), config: { family, document, generation, decoder: config } };
+}
+
+/**
+ * Builds the block of a family from the keys of its configuration, for runners that hold it against
+ * recorded cases.
+ * @throws ConfigError, UnsupportedError naming the key
+ */
+export function blockFromConfig(family: Family, config: JsonObject): ConfiguredBlock {
+  const { block } = family;
+  const reader = new ConfigReader(config, { initializer_range: 0.02, ...family.defaults });
+  reader.requireSupported(block.supported ?? {});
+  const parts = block.moe(reader);
+  const hiddenSize = reader.count(block.width ?? "hidden_size");
+  const { layer, shapes, stateShapes } = moePart(parts, hiddenSize, reader.number("initializer_range"));
+  return {
+    layer,
+    moe: parts,
+    hiddenSize,
+    losses: block.losses(reader),
+    rules: blockRules(family),
+    sizes: { expert: parts.router.spec.experts },
+    shapes: { ...shapes, state: stateShapes },
+  };
+}
+
+function readDecoder(family: Family, parts: FamilyDecoder, reader: ConfigReader): DecoderConfig {
+  reader.requireSupported(parts.supported ?? {});
+  reader.requireSupported(family.block.supported ?? {});
+  const layers = Array.from({ length: reader.count("num_hidden_layers") }, (_, layer) =>
+    (parts.sparse?.(reader, layer) ?? true)
+      ? { moe: family.block.moe(reader) }
+      : { dense: parts.dense(reader) },
+  );
+  return {
+    vocabSize: reader.count("vocab_size"),
+    hiddenSize: reader.count("hidden_size"),
+    rmsNormEps: reader.number("rms_norm_eps"),
+    initializerRange: reader.number("initializer_range"),
+    tieWordEmbeddings: reader.flag("tie_word_embeddings"),
+    attention: {
+      ...parts.attention(reader),
+      numAttentionHeads: reader.count("num_attention_heads"),
+      numKeyValueHeads: reader.keyValueHeads(),
+      headDim: reader.headDim(),
+      ropeTheta: reader.ropeTheta(),
+      dropout: reader.number("attention_dropout"),
+    },
+    layers,
+    losses: family.block.losses(reader).map(withoutName),
+  };
+}
+
+function withoutName({ name: _, ...loss }: FamilyLoss): DecoderConfig["losses"][number] {
+  return loss;
+}

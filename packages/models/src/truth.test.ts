@@ -1,0 +1,66 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import create from "@moiety/backend-cpu";
+import { type Backend, apply } from "@moiety/core";
+import { modelLoss } from "./causal-loss.ts";
+import { generate } from "./generate.ts";
+import { type ReadyModel, loadModel } from "./load.ts";
+import { type Truth, openTruth, worstShare } from "./testing/truth.ts";
+
+describe.each(["olmoe", "qwen2_moe", "qwen3_moe"])("%s as Hugging Face recorded it", (family) => {
+  let truth: Truth;
+  let backend: Backend;
+  let ready: ReadyModel;
+
+  beforeAll(async () => {
+    backend = await create();
+    truth = await openTruth(family);
+    ready = await loadModel(truth.checkpoint, { backend, dtype: "f64" });
+  });
+
+  afterAll(async () => {
+    await truth.close();
+    await backend.dispose();
+  });
+
+  const close = async (actual: ArrayLike<number>, name: string): Promise<void> => {
+    const { data, shape } = await truth.tensor(name);
+    const share = worstShare(actual, data, shape.at(-1) ?? 1, truth.scale);
+    expect(share, `${name} differs by this share of the tolerance`).toBeLessThanOrEqual(1);
+  };
+
+  it("gives the logits, router logits, loss and balance loss", async () => {
+    const { model, params, state } = ready;
+    const { data, shape } = await truth.tensor("input_ids");
+    const ids = backend.tensor(Int32Array.from(data), { shape });
+    const output = apply(model, params, state, ids);
+    await close(await output.logits.read(), "logits.f64");
+    expect(output.routings).toHaveLength(2);
+    for (const [layer, routing] of output.routings.entries()) {
+      await close(await routing.logits.read(), `router_logits.f64.${layer}`);
+    }
+    const { loss, losses } = modelLoss(output, ids);
+    await close(await loss.read(), "loss.f64");
+    await close((await losses[0]?.value.read()) ?? [], "aux_loss.f64");
+  });
+
+  it("continues greedily", async () => {
+    const { model, params, state } = ready;
+    const prompt = await truth.tensor("prompt_ids");
+    const expected = await truth.tensor("greedy_sequence.f64");
+    const tokens = [...prompt.data];
+    const maxNewTokens = expected.data.length - tokens.length;
+    for await (const token of generate(model, params, state, prompt.data, { maxNewTokens })) {
+      tokens.push(token);
+    }
+    expect(tokens).toEqual([...expected.data]);
+  });
+
+  it("fails on a number that is wrong by 1e-6", async () => {
+    const { data, shape } = await truth.tensor("logits.f64");
+    const size = data.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+    const largest = data.findIndex((value) => Math.abs(value) === size);
+    const wrong = data.with(largest, (data[largest] ?? 0) * (1 + 1e-6));
+    expect(worstShare(wrong, data, shape.at(-1) ?? 1, truth.scale)).toBeGreaterThan(1);
+    expect(worstShare(data.with(0, Number.NaN), data, 64, truth.scale)).toBeNaN();
+  });
+});
