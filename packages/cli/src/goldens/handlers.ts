@@ -1,0 +1,37 @@
+import { type Family, families } from "@moiety/models";
+import { blockHandler } from "./block.ts";
+import type { GoldenCase } from "./case.ts";
+import { functions } from "./functions/index.ts";
+import type { CaseHandler } from "./handler.ts";
+import { modelCase } from "./model.ts";
+
+/** How a case is run, or why it is not. */
+export type HandlerChoice = { readonly run: CaseHandler } | { readonly unsupported: string };
+
+/** Before the names of folders with whole models. */
+const MODEL = "model-";
+
+/** Chooses the handler by what the case is: a function, a whole model or a block of a family. */
+export function handlerOf(golden: GoldenCase): HandlerChoice {
+  const { family, tensors } = golden;
+  const run = Object.hasOwn(functions, family) ? functions[family] : undefined;
+  if (run) return { run };
+  if (family.startsWith(MODEL)) return modelHandlerOf(golden);
+  const found = familyNamed(family);
+  if (found) return { run: blockHandler(found) };
+  const isBlock = tensors.has("x") && tensors.has("upstream");
+  return { unsupported: `the ${isBlock ? "family" : "function"} ${family} is not built yet` };
+}
+
+function modelHandlerOf({ family, config }: GoldenCase): HandlerChoice {
+  const type = config["model_type"];
+  if (typeof type !== "string") return { run: modelCase };
+  const found = familyNamed(type);
+  if (found?.decoder) return { run: modelCase };
+  const what = found ? "whole models of the family" : "the family";
+  return { unsupported: `${family}: ${what} ${type} ${found ? "are" : "is"} not built yet` };
+}
+
+function familyNamed(name: string): Family | undefined {
+  return Object.hasOwn(families, name) ? families[name] : undefined;
+}

@@ -1,0 +1,161 @@
+import { formatShape, sizeOf } from "@moiety/core";
+import type { Tolerance } from "./budget.ts";
+import type { Recorded, Values } from "./case.ts";
+
+/** Where a case came closest to its tolerance, or went beyond it. */
+export interface Worst {
+  readonly tensor: string;
+  /** Row of the tensor, all its leading dimensions flattened. */
+  readonly row: number;
+  /** |difference| over tolerance: at most 1 passes. `null` for NaN. */
+  readonly error: number | null;
+  /** What the libraries gave; `null` for NaN and infinities. */
+  readonly actual: number | null;
+  readonly reference: number;
+}
+
+/** What became of the tensors of a case. */
+export interface Verdict {
+  readonly passed: boolean;
+  /** What failed, each in a few words. */
+  readonly failures: readonly string[];
+  readonly worst: Worst | null;
+  /** Names of the tensors that were held against the libraries. */
+  readonly compared: readonly string[];
+  /** Names of inputs, weights, masks and runs in another precision. */
+  readonly skipped: readonly string[];
+}
+
+/**
+ * Keeps account of every tensor of a case: each is compared, or skipped with a reason that the rule
+ * knows, and what is neither fails the case.
+ */
+export class Ledger {
+  readonly #tensors: ReadonlyMap<string, Recorded>;
+  readonly #tolerance: Tolerance;
+  readonly #caseLargest: number;
+  readonly #compared = new Set<string>();
+  readonly #skipped = new Set<string>();
+  readonly #failures: string[] = [];
+  #worst: Worst | null = null;
+
+  /** `isSkipped` names what is not a result: inputs, weights, masks, runs in another precision. */
+  constructor(
+    tensors: ReadonlyMap<string, Recorded>,
+    tolerance: Tolerance,
+    isSkipped: (name: string) => boolean,
+  ) {
+    this.#tensors = tensors;
+    this.#tolerance = tolerance;
+    let largest = 0;
+    for (const { name, isInteger, data } of tensors.values()) {
+      if (isSkipped(name)) this.#skipped.add(name);
+      else if (!isInteger) largest = Math.max(largest, largestOf(data));
+    }
+    this.#caseLargest = largest;
+  }
+
+  /** Whether the case has this tensor and it must be compared. */
+  wants(name: string): boolean {
+    return this.#tensors.has(name) && !this.#skipped.has(name);
+  }
+
+  /** Holds values against a recorded tensor. Leading dimensions may be flattened on one side. */
+  compare(name: string, actual: Values, tolerance: Tolerance = this.#tolerance): void {
+    const reference = this.#tensors.get(name);
+    if (reference === undefined) {
+      this.fail(`${name} is not in the case`);
+      return;
+    }
+    this.#compared.add(name);
+    this.compareValues(name, reference, actual, reference.isInteger ? exactly : tolerance);
+  }
+
+  /** Holds values against others than the recorded ones of that name, such as zeros. */
+  compareValues(
+    name: string,
+    reference: Values,
+    actual: Values,
+    tolerance: Tolerance = this.#tolerance,
+  ): void {
+    const { shape } = reference;
+    const width = shape.at(-1) ?? 1;
+    if (sizeOf(actual.shape) !== sizeOf(shape) || (actual.shape.at(-1) ?? 1) !== width) {
+      this.fail(`${name} is ${formatShape(actual.shape)}, but ${formatShape(shape)} is recorded`);
+      return;
+    }
+    let worst: Worst | null = null;
+    for (let start = 0, row = 0; start < reference.data.length; start += width, row++) {
+      const expected = reference.data.subarray(start, start + width);
+      const limit = tolerance(largestOf(expected), this.#caseLargest);
+      for (const [index, value] of expected.entries()) {
+        const found = worstOf(name, row, actual.data[start + index] ?? Number.NaN, value, limit);
+        if (isWorse(found, worst)) worst = found;
+      }
+    }
+    if (worst === null) return;
+    if (isWorse(worst, this.#worst)) this.#worst = worst;
+    if (worst.error === null || worst.error > 1) this.fail(describe(worst));
+  }
+
+  /** Notes that the case fails. */
+  fail(what: string): void {
+    this.#failures.push(what);
+  }
+
+  /** Closes the account: what was neither compared nor skipped is a failure. */
+  close(): Verdict {
+    for (const name of this.#tensors.keys()) {
+      if (!this.#compared.has(name) && !this.#skipped.has(name)) {
+        this.fail(`${name} was not compared`);
+      }
+    }
+    if (this.#compared.size === 0) this.fail("nothing was compared");
+    return {
+      passed: this.#failures.length === 0,
+      failures: this.#failures,
+      worst: this.#worst,
+      compared: [...this.#compared],
+      skipped: [...this.#skipped],
+    };
+  }
+}
+
+/** Integers are equal or wrong. */
+function exactly(): number {
+  return 0;
+}
+
+function largestOf(values: Float64Array): number {
+  let largest = 0;
+  for (const value of values) largest = Math.max(largest, Math.abs(value));
+  return largest;
+}
+
+function worstOf(
+  tensor: string,
+  row: number,
+  actual: number,
+  reference: number,
+  limit: number,
+): Worst {
+  const difference = Math.abs(actual - reference);
+  const error = difference === 0 ? 0 : difference / limit;
+  return {
+    tensor,
+    row,
+    error: Number.isFinite(error) ? error : null,
+    actual: Number.isFinite(actual) ? actual : null,
+    reference,
+  };
+}
+
+function isWorse(found: Worst, worst: Worst | null): boolean {
+  if (worst === null) return true;
+  return (found.error ?? Number.POSITIVE_INFINITY) > (worst.error ?? Number.POSITIVE_INFINITY);
+}
+
+function describe({ tensor, row, error, actual, reference }: Worst): string {
+  const off = error === null ? "" : ` (${error.toPrecision(3)} times the tolerance)`;
+  return `${tensor} row ${row}: ${actual ?? "not finite"} where ${reference} is recorded${off}`;
+}

@@ -1,0 +1,174 @@
+import { type Checkpoint, openCheckpoint } from "@moiety/checkpoints/node";
+import { type Backend, type FloatDType, FormatError, type Tensor, apply, leavesOf } from "@moiety/core";
+import {
+  type DecoderConfig,
+  type ReadyModel,
+  generate,
+  loadModel,
+  modelLoss,
+} from "@moiety/models";
+import { type Tolerance, float64Tolerance } from "./budget.ts";
+import { type GoldenCase, type Recorded, type Values, requireTensor } from "./case.ts";
+import { type RunContext, toleranceOf } from "./handler.ts";
+import { Ledger, type Verdict } from "./ledger.ts";
+import { compareSavedAgain } from "./saved-again.ts";
+import { indexTensor, takeValues } from "./values.ts";
+
+/** Tensors that every whole model's case has. */
+const REQUIRED = ["input_ids", "prompt_ids", "logits.f64", "loss.f64", "greedy_sequence"];
+
+/**
+ * Runs a whole model: logits, router logits, losses, greedy continuation, and whether saving it again
+ * gives the folder that it was loaded from.
+ */
+export async function modelCase(golden: GoldenCase, context: RunContext): Promise<Verdict> {
+  for (const name of REQUIRED) requireTensor(golden, name);
+  const checkpoint = await openCheckpoint(golden.folder);
+  try {
+    return await withModel(checkpoint, context.backend, context.precision, (ready) =>
+      compareModel(golden, checkpoint, ready, context),
+    );
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+async function compareModel(
+  golden: GoldenCase,
+  checkpoint: Checkpoint,
+  ready: ReadyModel,
+  { backend, precision }: RunContext,
+): Promise<Verdict> {
+  const ids = requireTensor(golden, "input_ids");
+  const tolerance = toleranceOf(precision, sumsBehind(ready.model.config, ids));
+  const ledger = new Ledger(golden.tensors, tolerance, (name) => {
+    if (name === "input_ids" || name === "prompt_ids") return true;
+    return precision === "f64" && isFloat32(name);
+  });
+  for (const [name, values] of await runModel(ready, backend, golden)) {
+    ledger.compare(name, values);
+    // What was recorded in float32 is itself off by as much.
+    const other = name.replace("f64", "f32");
+    if (other !== name && ledger.wants(other)) {
+      ledger.compare(other, values, doubled(tolerance));
+    }
+  }
+  await compareGreedy(ledger, golden, checkpoint, ready, { backend, precision });
+  await compareSavedAgain(ledger, checkpoint, ready);
+  return ledger.close();
+}
+
+/** The forward pass; names are those of the float64 truth. */
+async function runModel(
+  { model, params, state, config }: ReadyModel,
+  backend: Backend,
+  golden: GoldenCase,
+): Promise<ReadonlyMap<string, Values>> {
+  // Hugging Face's models give routers and add their loss when the configuration or the caller says.
+  const withRouters =
+    golden.tensors.has("aux_loss.f64") ||
+    config.document.value["output_router_logits"] === true;
+  const results = backend.scope(() => {
+    const ids = indexTensor(backend, requireTensor(golden, "input_ids"));
+    const output = apply(model, params, state, ids);
+    const { loss, crossEntropy, losses } = modelLoss(output, ids);
+    const found: Record<string, Tensor> = {
+      "logits.f64": output.logits,
+      "loss.f64": withRouters ? loss : crossEntropy,
+    };
+    for (const [index, routing] of output.routings.entries()) {
+      found[`router_logits.f64.${index}`] = routing.logits;
+    }
+    for (const { value } of losses) found["aux_loss.f64"] = value;
+    return Object.fromEntries(Object.entries(found).filter(([name]) => golden.tensors.has(name)));
+  });
+  return takeValues(results);
+}
+
+/**
+ * Two sequences may be recorded, of a float32 and of a float64 run. Where they differ, each is held
+ * against a run of its own precision.
+ */
+async function compareGreedy(
+  ledger: Ledger,
+  golden: GoldenCase,
+  checkpoint: Checkpoint,
+  ready: ReadyModel,
+  { backend, precision }: RunContext,
+): Promise<void> {
+  const areEqual = golden.about["greedy_f32_equals_f64"] !== false;
+  const names = { f32: "greedy_sequence", f64: "greedy_sequence.f64" } as const;
+  for (const dtype of ["f32", "f64"] as const) {
+    const name = names[dtype];
+    const recorded = golden.tensors.get(name);
+    if (recorded === undefined) continue;
+    const run = (model: ReadyModel): Promise<Values> => continueGreedily(model, golden, recorded);
+    const values =
+      areEqual || dtype === precision
+        ? await run(ready)
+        : await withModel(checkpoint, backend, dtype, run);
+    ledger.compare(name, values);
+  }
+}
+
+async function continueGreedily(
+  { model, params, state }: ReadyModel,
+  golden: GoldenCase,
+  recorded: Recorded,
+): Promise<Values> {
+  const prompt = requireTensor(golden, "prompt_ids");
+  const [rows = 0, given = 0] = prompt.shape;
+  const [sequences = 0, length = 0] = recorded.shape;
+  if (sequences !== rows || length < given) {
+    throw new FormatError(`${recorded.name} does not continue prompt_ids; the case is damaged`, 0);
+  }
+  const data = new Float64Array(rows * length);
+  for (let row = 0; row < rows; row++) {
+    const start = prompt.data.subarray(row * given, (row + 1) * given);
+    data.set(start, row * length);
+    let place = row * length + given;
+    const options = { maxNewTokens: length - given };
+    for await (const token of generate(model, params, state, start, options)) data[place++] = token;
+  }
+  return { shape: recorded.shape, data };
+}
+
+async function withModel<R>(
+  checkpoint: Checkpoint,
+  backend: Backend,
+  dtype: FloatDType,
+  use: (ready: ReadyModel) => Promise<R>,
+): Promise<R> {
+  const ready = await loadModel(checkpoint, { backend, dtype });
+  try {
+    return await use(ready);
+  } finally {
+    for (const { leaf } of leavesOf([ready.params, ready.state])) {
+      if ("dispose" in leaf) leaf.dispose();
+    }
+  }
+}
+
+function isFloat32(name: string): boolean {
+  return name.split(".").includes("f32");
+}
+
+function doubled(tolerance: Tolerance): Tolerance {
+  if (tolerance === float64Tolerance) return tolerance;
+  return (rowLargest, caseLargest) => 2 * tolerance(rowLargest, caseLargest);
+}
+
+/** Lengths of the sums that feed each other between tokens and loss. */
+function sumsBehind(config: DecoderConfig, ids: Recorded): number[] {
+  const { hiddenSize, vocabSize, attention, layers } = config;
+  const heads = attention.numAttentionHeads * attention.headDim;
+  const tokens = ids.shape.at(-1) ?? 1;
+  const inLayers = layers.flatMap((layer) => {
+    const around = [hiddenSize, hiddenSize, attention.headDim, tokens, heads, hiddenSize];
+    if ("dense" in layer) return [...around, hiddenSize, layer.dense.intermediateSize];
+    const { router, expert, shared } = layer.moe;
+    const inner = expert.intermediateSize + (shared?.intermediateSize ?? 0);
+    return [...around, hiddenSize, router.spec.experts, hiddenSize, inner, router.spec.topK];
+  });
+  return [...inLayers, hiddenSize, hiddenSize, vocabSize, ids.data.length];
+}

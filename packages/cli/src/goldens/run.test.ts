@@ -1,0 +1,237 @@
+import { mkdir, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import createCpu from "@moiety/backend-cpu";
+import { type Backend, ConfigError } from "@moiety/core";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { handlerOf } from "./handlers.ts";
+import type { Precision } from "./budget.ts";
+import type { GoldenCase, Recorded } from "./case.ts";
+import type { Verdict } from "./ledger.ts";
+import { type CaseResult, runGoldens } from "./run.ts";
+import {
+  nudge,
+  recordedCase,
+  renameTensor,
+  rewrite,
+  testdata,
+  withChange,
+  withCopies,
+} from "./testing/cases.ts";
+
+describe("the runner of truth cases", () => {
+  let backend: Backend;
+  beforeAll(async () => {
+    backend = await createCpu();
+  });
+  afterAll(() => backend.dispose());
+
+  const verdictOf = async (golden: GoldenCase, precision: Precision = "f64"): Promise<Verdict> => {
+    const choice = handlerOf(golden);
+    if ("unsupported" in choice) throw new Error(choice.unsupported);
+    return choice.run(golden, { backend, precision });
+  };
+
+  it.each(["f64", "f32"] as const)("passes every case in %s", async (precision) => {
+    const report = await runGoldens(testdata, { backend, precision });
+    expect(report.cases.filter(({ status }) => status !== "passed")).toEqual([]);
+    expect(report).toMatchObject({ passed: 22, failed: 0, unsupported: 0 });
+    for (const { worst, compared, detail } of report.cases) {
+      expect(worst?.error).toBeLessThan(1);
+      expect(compared.length).toBeGreaterThan(1);
+      expect(detail).toBe("");
+    }
+    expect(backend.statistics().liveBuffers).toBe(0);
+  });
+
+  it("skips nothing but inputs, weights, masks and float32 runs", async () => {
+    const { cases } = await runGoldens(testdata, { backend, precision: "f64" });
+    const skipped = new Set(
+      cases.flatMap((one) => one.skipped.map((name) => name.replace(/^(weights|f32)\..*/, "$1"))),
+    );
+    expect([...skipped].sort()).toEqual([
+      "attention_mask",
+      "expert_indices",
+      "f32",
+      "input_ids",
+      "logits",
+      "logits.0",
+      "logits.1",
+      "logits.2",
+      "logits.f32",
+      "prompt_ids",
+      "router_logits.f32.0",
+      "router_logits.f32.1",
+      "upstream",
+      "weights",
+      "x",
+    ]);
+  });
+
+  describe.each([
+    "mixtral/2",
+    "qwen2_moe/0-norm_topk_prob=False",
+    "qwen3_moe/0-norm_topk_prob=False",
+    "olmoe/0-norm_topk_prob=False",
+    "deepseek_v3/4-norm=True_groups=4x2_bigbias",
+    "switch_transformers/1-capacity=2",
+    "loss_load_balancing/80001-mixtral-mask",
+    "loss_load_balancing/80008-dbrx-mask",
+    "loss_switch/80011",
+    "model-qwen2_moe/0",
+  ])("of %s", (path) => {
+    it("fails when one number of any compared tensor is off by a millionth", async () => {
+      const golden = await recordedCase(path);
+      const { compared } = await verdictOf(golden);
+      const largest = largestOf([...golden.tensors.values()], compared);
+      expect(compared.length).toBeGreaterThan(3);
+      for (const name of compared) {
+        const verdict = await verdictOf(withChange(golden, name, nudge(largest)));
+        expect(verdict.passed, name).toBe(false);
+        expect(verdict.failures.join("; ")).toContain(name);
+      }
+    });
+  });
+
+  it("fails NaN and swapped experts", async () => {
+    const golden = await recordedCase("olmoe/2-norm_topk_prob=False");
+    const broken = withChange(golden, "output", (values) => {
+      values[3] = Number.NaN;
+    });
+    expect((await verdictOf(broken)).passed).toBe(false);
+    const swapped = withChange(golden, "selected_experts", (values) => {
+      [values[0], values[1]] = [values[1] ?? 0, values[0] ?? 0];
+    });
+    expect((await verdictOf(swapped)).failures.join()).toContain("routing_weights row 0");
+    const reordered = withChange(swapped, "routing_weights", (values) => {
+      [values[0], values[1]] = [values[1] ?? 0, values[0] ?? 0];
+    });
+    expect((await verdictOf(reordered)).passed).toBe(true);
+  });
+
+  it("fails a float32 run on what is far beyond rounding", async () => {
+    const golden = await recordedCase("model-olmoe/0");
+    for (const name of ["logits.f32", "logits.f64", "loss.f64", "router_logits.f64.1"]) {
+      const off = withChange(golden, name, (values) => {
+        values[0] = (values[0] ?? 0) + 3e-3;
+      });
+      const verdict = await verdictOf(off, "f32");
+      expect(verdict.failures.join(), name).toContain(name);
+    }
+  });
+
+  it("fails tensors that no rule knows", async () => {
+    const golden = await recordedCase("mixtral/0");
+    const output = golden.tensors.get("output");
+    if (output === undefined) throw new Error("no output");
+    const more = new Map([...golden.tensors, ["combine_weights", { ...output, name: "combine_weights" }]]);
+    expect((await verdictOf({ ...golden, tensors: more })).failures).toEqual([
+      "combine_weights was not compared",
+    ]);
+  });
+
+  it("fails damaged cases one by one, with a reason", async () => {
+    const block = "mixtral/0";
+    const model = "model-olmoe/0";
+    const tensors = `${block}/tensors.safetensors`;
+    const damage: readonly (readonly [string, (folder: string) => Promise<unknown>, RegExp])[] = [
+      [block, (at) => rewrite(join(at, tensors), (b) => b.subarray(0, b.length - 8)), /cut short/],
+      [block, (at) => rewrite(join(at, tensors), (b) => b.subarray(0, 5)), /safetensors/],
+      [block, (at) => rewrite(join(at, block, "case.json"), (b) => b.subarray(0, 90)), /case\.json/],
+      [block, (at) => writeFile(join(at, block, "case.json"), "{}"), /no config/],
+      [block, (at) => rm(join(at, block, "case.json")), /case\.json/],
+      [block, (at) => rm(join(at, tensors)), /tensors\.safetensors/],
+      [block, (at) => renameTensor(join(at, tensors), "output"), /no tensor "output"/],
+      [block, (at) => renameTensor(join(at, tensors), "grad.x"), /no tensor "grad\.x"/],
+      [
+        block,
+        (at) => renameTensor(join(at, tensors), "aux.load_balancing_loss"),
+        /unexpected: removed\.aux/,
+      ],
+      [
+        block,
+        (at) => renameTensor(join(at, tensors), "weights.gate.weight"),
+        /missing: gate\.weight; unexpected/,
+      ],
+      [
+        block,
+        (at) =>
+          renameTensor(join(at, tensors), "grad.weights.experts.1.w1.weight", "f32.nothing"),
+        /grad\.weights\.experts\.1\.w1\.weight/,
+      ],
+      [
+        block,
+        (at) => renameTensor(join(at, tensors), "aux.load_balancing_loss", "f32.nothing"),
+        /aux\.load_balancing_loss/,
+      ],
+      [
+        block,
+        (at) =>
+          rewrite(join(at, block, "case.json"), (b) =>
+            b.toString().replace('"num_local_experts": 4', '"num_local_experts": 5'),
+          ),
+        /missing/,
+      ],
+      [
+        block,
+        (at) =>
+          rewrite(join(at, block, "case.json"), (b) => b.toString().replace('"silu"', '"sillu"')),
+        /sillu/,
+      ],
+      [model, (at) => rm(join(at, model, "model.safetensors")), /model\.safetensors/],
+      [
+        model,
+        (at) => rewrite(join(at, model, "model.safetensors"), (b) => b.subarray(0, b.length / 2)),
+        /cut short/,
+      ],
+      [model, (at) => rewrite(join(at, model, "config.json"), (b) => b.subarray(0, 30)), /config/],
+    ];
+    for (const [path, apply, message] of damage) {
+      await withCopies([path, "loss_switch/80010"], async (folder) => {
+        await apply(folder);
+        const report = await runGoldens(folder, { backend, precision: "f64" });
+        expect(report, String(message)).toMatchObject({ passed: 1, failed: 1 });
+        const failed = report.cases.find(({ status }) => status === "failed") as CaseResult;
+        expect(failed.detail).toMatch(message);
+        expect(failed.detail, "a named error, not a crash").not.toMatch(/\n\s+at /);
+      });
+    }
+    expect(backend.statistics().liveBuffers).toBe(0);
+  });
+
+  it("says which families and functions are not built", async () => {
+    await withCopies(["mixtral/0", "loss_switch/80010", "model-olmoe/0"], async (folder) => {
+      const { rename } = await import("node:fs/promises");
+      await rename(join(folder, "mixtral"), join(folder, "brandnew"));
+      await rename(join(folder, "loss_switch"), join(folder, "sinkhole"));
+      await rewrite(join(folder, "model-olmoe/0/case.json"), (bytes) =>
+        bytes.toString().replace('"model_type": "olmoe"', '"model_type": "mixtral"'),
+      );
+      const report = await runGoldens(folder, { backend, precision: "f64" });
+      expect(report).toMatchObject({ passed: 0, failed: 0, unsupported: 3 });
+      expect(report.cases.map(({ detail }) => detail)).toEqual([
+        "the family brandnew is not built yet",
+        "model-olmoe: whole models of the family mixtral are not built yet",
+        "the function sinkhole is not built yet",
+      ]);
+    });
+  });
+
+  it("refuses folders without cases", async () => {
+    await withCopies([], async (folder) => {
+      await mkdir(join(folder, "mixtral"));
+      for (const path of [folder, join(folder, "none")]) {
+        const running = runGoldens(path, { backend, precision: "f64" });
+        await expect(running).rejects.toThrow(ConfigError);
+      }
+    });
+  });
+});
+
+/** The largest |number| among the compared tensors. */
+function largestOf(tensors: readonly Recorded[], compared: readonly string[]): number {
+  return Math.max(
+    ...tensors
+      .filter(({ name, isInteger }) => compared.includes(name) && !isInteger)
+      .map(({ data }) => data.reduce((most, value) => Math.max(most, Math.abs(value)), 0)),
+  );
+}

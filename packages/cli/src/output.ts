@@ -1,0 +1,15 @@
+/** Where a command writes. */
+export interface Output {
+  /** A line of the result. */
+  line(text: string): void;
+  /** The program's exit code, once it is known. */
+  exit(code: number): void;
+}
+
+/** The terminal. */
+export function terminal(): Output {
+  return {
+    line: (text) => void process.stdout.write(`${text}\n`),
+    exit: (code) => void (process.exitCode = code),
+  };
+}
