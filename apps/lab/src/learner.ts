@@ -1,0 +1,133 @@
+import { type Backend, type RandomKey, apply, crossEntropy, div, mul, sum } from "@moiety/core";
+import { biasController, totalLoss } from "@moiety/losses";
+import type { ConfiguredModel, DecoderModel, DecoderParams, DecoderState } from "@moiety/models";
+import {
+  type LossFunction,
+  type TrainingEvent,
+  type TrainingSnapshot,
+  adamW,
+  startTraining,
+  train,
+  warmupCosine,
+} from "@moiety/train";
+import type { Tensor } from "@moiety/core";
+import { bitsPerNat } from "./evaluation.ts";
+import type { ModelName, StepRecord } from "./result.ts";
+import type { Settings } from "./settings.ts";
+import type { Batch } from "./windows.ts";
+
+/** Everything that a step of one of the models changes. */
+export type Snapshot = TrainingSnapshot<DecoderParams, DecoderState>;
+
+/** One step of one of the models. */
+export type LearnerEvent = TrainingEvent<DecoderParams, DecoderState>;
+
+/** A batch on the backend. */
+interface DeviceBatch {
+  readonly ids: Tensor;
+  readonly targets: Tensor;
+}
+
+/** One of the two models, and how it learns. */
+export interface Learner {
+  readonly name: ModelName;
+  readonly configured: ConfiguredModel;
+  /** Fresh parameters before the first step of a schedule. */
+  start(steps: number): Snapshot;
+  /** Takes the steps that are left of a snapshot's schedule. */
+  learn(
+    start: Snapshot,
+    batchOf: (step: number) => Batch,
+  ): AsyncGenerator<LearnerEvent, Snapshot, undefined>;
+}
+
+/** Puts a model together with the settings' optimizer, schedule and balance. */
+export function createLearner(
+  name: ModelName,
+  configured: ConfiguredModel,
+  settings: Settings,
+  key: RandomKey,
+  backend: Backend,
+): Learner {
+  const { training } = settings;
+  const { model } = configured;
+  const optimizer = adamW({
+    learningRate: training.peakLearningRate,
+    betas: [training.beta1, training.beta2],
+    epsilon: training.epsilon,
+    weightDecay: training.weightDecay,
+  });
+  return {
+    name,
+    configured,
+    start: (steps) => startTraining({ ...model.init(key, { backend }), optimizer, steps, key }),
+    learn: (start, batchOf) =>
+      train({
+        start,
+        optimizer,
+        loss: lossOf(model),
+        batch: (step) => upload(batchOf(step), backend),
+        clip: training.clipNorm,
+        control: controlOf(name, settings),
+        schedule: warmupCosine({
+          peak: training.peakLearningRate,
+          warmupSteps: training.warmupSteps,
+          totalSteps: start.steps,
+          finalFraction: training.finalLearningRate,
+        }),
+      }),
+  };
+}
+
+/** What a step is recorded as. */
+export function recordOf(name: ModelName, event: LearnerEvent): StepRecord {
+  const { step, loss, lossParts, learningRate, gradientNorm, loads, tokensPerSecond } = event;
+  return {
+    step,
+    model: name,
+    loss,
+    bitsPerByte: (lossParts["crossEntropy"] ?? Number.NaN) * bitsPerNat,
+    balanceLoss: loss - (lossParts["crossEntropy"] ?? Number.NaN),
+    learningRate,
+    gradientNorm,
+    tokensPerSecond: tokensPerSecond ?? 0,
+    load: loads.map((load) => [...load]),
+  };
+}
+
+function upload({ inputs, targets, rows, length }: Batch, backend: Backend): DeviceBatch {
+  return {
+    ids: backend.tensor(inputs, { shape: [rows, length] }),
+    targets: backend.tensor(targets),
+  };
+}
+
+function lossOf(model: DecoderModel): LossFunction<DecoderParams, DecoderState, DeviceBatch> {
+  return (params, state, { ids, targets }, key) => {
+    const { logits, losses, loads } = apply(model, params, state, ids, { training: true, key });
+    const predictions = targets.size;
+    const each = crossEntropy(logits.reshape([predictions, logits.shape.at(-1) ?? 0]), targets);
+    const entropy = div(sum(each), predictions);
+    return {
+      loss: totalLoss(losses, entropy),
+      parts: { crossEntropy: mul(entropy, 1) },
+      loads,
+      tokens: predictions,
+    };
+  };
+}
+
+/** Moves the selection biases of the sparse model after each step, where that is its balance. */
+function controlOf(
+  name: ModelName,
+  { balance, model }: Settings,
+): ((state: DecoderState, loads: readonly Tensor[]) => DecoderState) | undefined {
+  if (balance !== "bias" || name === "dense") return undefined;
+  const controller = biasController({ rate: model.biasUpdateRate });
+  return (state, loads) => ({
+    layers: state.layers.map(({ moe }, layer) => {
+      const load = loads[layer];
+      return moe && load ? { moe: { router: controller.update(moe.router, load) } } : {};
+    }),
+  });
+}

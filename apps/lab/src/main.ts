@@ -1,0 +1,4 @@
+import { runExperiment } from "./experiment.ts";
+import { runProgram } from "./program.ts";
+
+await runProgram(runExperiment);

@@ -1,0 +1,153 @@
+import { resolve } from "node:path";
+import { Command, CommanderError, Option } from "commander";
+import { ConfigError } from "@moiety/core";
+import { backendNames } from "./backends.ts";
+import { integerBetween, oneOf, positiveNumber } from "./option-values.ts";
+import { balances, presets } from "./presets.ts";
+import type { Balance, PresetName } from "./presets.ts";
+import { fallback } from "./settings.ts";
+
+/** The command line, checked; what was not given is undefined. */
+export interface Options {
+  readonly preset?: PresetName;
+  readonly minutes?: number;
+  readonly steps?: number;
+  readonly stopAfter?: number;
+  readonly backend?: string;
+  /** Absolute path. */
+  readonly out?: string;
+  readonly seed?: number;
+  readonly experts?: number;
+  readonly topK?: number;
+  readonly balance?: Balance;
+  /** Absolute paths. */
+  readonly text?: readonly string[];
+  /** Absolute path. */
+  readonly resume?: string;
+}
+
+const examples = `
+Examples:
+  npm start                                       three minutes, both models, the default text
+  npm start -- --minutes 10 --out runs/long
+  npm start -- --balance none --seed 2            watch the experts starve
+  npm start -- --text letters.txt poems.txt       your own text, one domain for each file
+  npm start -- --steps 400 --stop-after 100 --out runs/a
+  npm start -- --resume runs/a                    go on where it stopped, to the same bits
+  npm start -- --preset anchor                    the sizes measured with PyTorch`;
+
+/**
+ * Reads the command line.
+ *
+ * @param words the words after the program's name.
+ * @param write receives the help text.
+ * @returns the options, or null where help was asked for and written.
+ * @throws ConfigError for anything unknown or out of its range, on one line.
+ */
+export function parseOptions(
+  words: readonly string[],
+  write: (text: string) => void,
+): Options | null {
+  const command = program(write);
+  try {
+    command.parse([...words], { from: "user" });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode === 0) return null;
+    const line = error.message.replace(/^error: /, "").replace(/\s*\n\s*/g, " ");
+    throw new ConfigError(`${line}; --help lists the options`, "arguments", words.join(" "), {
+      cause: error,
+    });
+  }
+  return command.opts<Options>();
+}
+
+function program(write: (text: string) => void): Command {
+  const list = (names: Readonly<Record<string, unknown>>): string => Object.keys(names).join(", ");
+  return new Command("npm start --")
+    .description(
+      "Trains a sparse and a dense language model of equal active parameters on the same bytes " +
+        "of real text, and answers: does sparsity pay, are the experts used evenly, which " +
+        "expert speaks which language?",
+    )
+    .addOption(
+      new Option(
+        "--preset <name>",
+        `sizes: ${list(presets)} (default: ${fallback.preset})`,
+      ).argParser(oneOf("--preset", presets)),
+    )
+    .addOption(
+      new Option("--minutes <M>", "time for both models together (default: 3)").argParser(
+        positiveNumber("--minutes"),
+      ),
+    )
+    .addOption(
+      new Option("--steps <N>", "length of the schedule, instead of --minutes").argParser(
+        integerBetween("--steps", 1, 1e9),
+      ),
+    )
+    .addOption(
+      new Option("--stop-after <N>", "save and stop after N steps of the schedule").argParser(
+        integerBetween("--stop-after", 1, 1e9),
+      ),
+    )
+    .addOption(
+      new Option(
+        "--backend <name>",
+        `where tensors live: ${backendNames.join(", ")} (default: ${fallback.backend})`,
+      ).argParser(oneOf("--backend", Object.fromEntries(backendNames.map((name) => [name, 0])))),
+    )
+    .addOption(
+      new Option(
+        "--out <folder>",
+        "the run's new folder (default: runs/<date and time>)",
+      ).argParser(path("--out")),
+    )
+    .addOption(
+      new Option("--seed <N>", `seed of everything random (default: ${fallback.seed})`).argParser(
+        integerBetween("--seed", 0, 2 ** 32 - 1),
+      ),
+    )
+    .addOption(
+      new Option("--experts <E>", "experts in a layer (default: the preset's)").argParser(
+        integerBetween("--experts", 1, 65_536),
+      ),
+    )
+    .addOption(
+      new Option("--top-k <k>", "experts for each token (default: the preset's)").argParser(
+        integerBetween("--top-k", 1, 65_536),
+      ),
+    )
+    .addOption(
+      new Option(
+        "--balance <kind>",
+        `keeps the load even: ${list(balances)} (default: switch)`,
+      ).argParser(oneOf("--balance", balances)),
+    )
+    .addOption(
+      new Option("--text <file...>", "your own text, one domain for each file").argParser(
+        (value: string, before: readonly string[] | undefined) => [
+          ...(before ?? []),
+          path("--text")(value),
+        ],
+      ),
+    )
+    .addOption(
+      new Option("--resume <folder>", "continue the run in this folder").argParser(
+        path("--resume"),
+      ),
+    )
+    .helpOption("--help", "show this text")
+    .addHelpText("after", examples)
+    .allowExcessArguments(false)
+    .exitOverride()
+    .configureOutput({ writeOut: write, writeErr: () => {}, outputError: () => {} });
+}
+
+/** Reads a path, made absolute from where the program was started. */
+function path(flag: string): (value: string) => string {
+  return (value) => {
+    if (value !== "") return resolve(value);
+    throw new ConfigError(`${flag} "" is no path: give one`, flag, value);
+  };
+}

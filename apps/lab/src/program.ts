@@ -1,0 +1,31 @@
+import { runCommand } from "./command.ts";
+import type { Experiment } from "./experiment-context.ts";
+import { abortOnInterrupt } from "./interrupts.ts";
+
+/** Runs this process's command line with an experiment, and sets the exit code. */
+export async function runProgram(experiment: Experiment): Promise<void> {
+  const now = (): number => performance.now();
+  const signal = abortOnInterrupt(
+    process,
+    now,
+    (text) => process.stderr.write(text),
+    () => process.exit(130),
+  );
+  try {
+    process.exitCode = await runCommand(
+      process.argv.slice(2),
+      {
+        output: process.stdout,
+        progress: process.stderr,
+        signal,
+        now,
+        date: () => new Date(),
+        workingFolder: process.cwd(),
+      },
+      experiment,
+    );
+  } catch (error) {
+    console.error(error);
+    process.exitCode = 1;
+  }
+}

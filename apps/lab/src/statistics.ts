@@ -1,0 +1,75 @@
+import { NumericError, ShapeError } from "@moiety/core";
+import { studentQuantile } from "./student-t.ts";
+
+/** What held-out sequences say about two models. */
+export type Verdict = "sparse better" | "dense better" | "not resolved";
+
+/** Two models on the same sequences, lower is better. */
+export interface Comparison {
+  /** Mean of the sparse model, bits/byte. */
+  readonly sparse: number;
+  /** Mean of the dense model, bits/byte. */
+  readonly dense: number;
+  /** Mean of sparse minus dense, bits/byte. */
+  readonly difference: number;
+  /** Lower end of the interval of `difference`; −∞ for a single sequence. */
+  readonly low: number;
+  /** Upper end of the interval of `difference`; +∞ for a single sequence. */
+  readonly high: number;
+  readonly sequences: number;
+  /** `not resolved` where the interval contains 0. */
+  readonly verdict: Verdict;
+}
+
+/**
+ * Compares two models by the paired Student's t interval: mean of the differences
+ * ± t(n − 1) · s / √n, s with n − 1 in its denominator. It speaks of these two trained models on
+ * text like this; what another seed would have trained is beyond it.
+ *
+ * @param sparse bits/byte of each sequence.
+ * @param dense bits/byte of the same sequences in the same order.
+ * @param level probability with which such intervals hold.
+ */
+export function compare(
+  sparse: readonly number[],
+  dense: readonly number[],
+  level: number = 0.95,
+): Comparison {
+  if (sparse.length !== dense.length || sparse.length === 0) {
+    throw new ShapeError(
+      `a paired comparison needs equally many sequences of both models, at least one: ` +
+        `got ${sparse.length} and ${dense.length}`,
+    );
+  }
+  const differences = sparse.map((value, index) => value - (dense[index] ?? Number.NaN));
+  const difference = mean(differences);
+  if (!Number.isFinite(difference)) {
+    throw new NumericError("a held-out loss is not finite, so there is nothing to compare");
+  }
+  const half = halfWidth(differences, level);
+  const low = difference - half;
+  const high = difference + half;
+  return {
+    sparse: mean(sparse),
+    dense: mean(dense),
+    difference,
+    low,
+    high,
+    sequences: sparse.length,
+    verdict: high < 0 ? "sparse better" : low > 0 ? "dense better" : "not resolved",
+  };
+}
+
+/** The arithmetic mean. */
+export function mean(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0) / values.length;
+}
+
+function halfWidth(values: readonly number[], level: number): number {
+  const count = values.length;
+  if (count < 2) return Number.POSITIVE_INFINITY;
+  const center = mean(values);
+  const squares = values.reduce((total, value) => total + (value - center) ** 2, 0);
+  const deviation = Math.sqrt(squares / (count - 1));
+  return (studentQuantile((1 + level) / 2, count - 1) * deviation) / Math.sqrt(count);
+}

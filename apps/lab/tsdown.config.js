@@ -1,0 +1,3 @@
+import { program } from "../../tools/tsdown.js";
+
+export default program("src/main.ts");
