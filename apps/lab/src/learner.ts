@@ -1,16 +1,25 @@
-import { type Backend, type RandomKey, apply, crossEntropy, div, mul, sum } from "@moiety/core";
+import {
+  type Backend,
+  type RandomKey,
+  type Tensor,
+  apply,
+  crossEntropy,
+  div,
+  sum,
+} from "@moiety/core";
 import { biasController, totalLoss } from "@moiety/losses";
 import type { ConfiguredModel, DecoderModel, DecoderParams, DecoderState } from "@moiety/models";
 import {
+  type Control,
   type LossFunction,
   type TrainingEvent,
   type TrainingSnapshot,
   adamW,
+  biasControl,
   startTraining,
   train,
   warmupCosine,
 } from "@moiety/train";
-import type { Tensor } from "@moiety/core";
 import { bitsPerNat } from "./evaluation.ts";
 import type { ModelName, StepRecord } from "./result.ts";
 import type { Settings } from "./settings.ts";
@@ -110,7 +119,7 @@ function lossOf(model: DecoderModel): LossFunction<DecoderParams, DecoderState, 
     const entropy = div(sum(each), predictions);
     return {
       loss: totalLoss(losses, entropy),
-      parts: { crossEntropy: mul(entropy, 1) },
+      parts: { crossEntropy: entropy },
       loads,
       tokens: predictions,
     };
@@ -121,13 +130,7 @@ function lossOf(model: DecoderModel): LossFunction<DecoderParams, DecoderState, 
 function controlOf(
   name: ModelName,
   { balance, model }: Settings,
-): ((state: DecoderState, loads: readonly Tensor[]) => DecoderState) | undefined {
+): Control<DecoderState> | undefined {
   if (balance !== "bias" || name === "dense") return undefined;
-  const controller = biasController({ rate: model.biasUpdateRate });
-  return (state, loads) => ({
-    layers: state.layers.map(({ moe }, layer) => {
-      const load = loads[layer];
-      return moe && load ? { moe: { router: controller.update(moe.router, load) } } : {};
-    }),
-  });
+  return biasControl(biasController({ rate: model.biasUpdateRate }));
 }

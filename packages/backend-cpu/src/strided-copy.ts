@@ -96,15 +96,15 @@ function copySquare(
   source: Matrix,
   target: Matrix,
 ): void {
-  const { bits: read } = source;
-  const { bits: write } = target;
+  const { bits: read, column: readStep } = source;
+  const { bits: write, column: writeStep } = target;
   for (let i = row; i < rowEnd; i++) {
-    let from = source.offset + i * source.row + column * source.column;
-    let to = target.offset + i * target.row + column * target.column;
+    let from = source.offset + i * source.row + column * readStep;
+    let to = target.offset + i * target.row + column * writeStep;
     for (let j = column; j < columnEnd; j++) {
       write[to] = read[from]!;
-      from += source.column;
-      to += target.column;
+      from += readStep;
+      to += writeStep;
     }
   }
 }

@@ -45,13 +45,20 @@ describe("moiety goldens", () => {
         "compared",
         "skipped",
       ]);
-      expect(cases[1]).toMatchObject({ family: "mixtral", case: "0", status: "passed", detail: "" });
+      expect(cases[1]).toMatchObject({
+        family: "mixtral",
+        case: "0",
+        status: "passed",
+        detail: "",
+      });
     });
   });
 
   it("names what failed and exits with 1", async () => {
     await withCopies(["mixtral/0", "qwen3_moe/0-norm_topk_prob=False"], async (folder) => {
-      await rewrite(join(folder, "mixtral/0/tensors.safetensors"), (bytes) => bytes.subarray(0, 99));
+      await rewrite(join(folder, "mixtral/0/tensors.safetensors"), (bytes) =>
+        bytes.subarray(0, 99),
+      );
       const { text, code } = await run("goldens", folder, "--dtype", "f32", "--backend", "cpu");
       expect(code).toBe(1);
       expect(text).toMatch(/^failed: mixtral\/0: FormatError: .*cut short/);

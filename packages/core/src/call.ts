@@ -81,8 +81,7 @@ function runTraced(
   const { engine } = trace;
   const { identity, definition } = op;
   const backward = definition.backward?.();
-  const fused =
-    backward === undefined || (engine.supports(identity) && engine.supports(backward));
+  const fused = backward === undefined || (engine.supports(identity) && engine.supports(backward));
   if (!definition.gradient || !fused) {
     if (definition.decompose) return decompose(engine, op, inputs, attributes);
     throw new UnsupportedError(
@@ -131,7 +130,8 @@ function runKernel(
     engine.choices !== undefined &&
     specs.some((spec) => isInteger(spec.dtype)) &&
     inputs.some((input) => input !== undefined && isFloat(input.dtype));
-  const run = (): readonly Tensor[] => engine.run(op.identity, inputs, attributes, specs, residuals);
+  const run = (): readonly Tensor[] =>
+    engine.run(op.identity, inputs, attributes, specs, residuals);
   if (!chooses || engine.choices === undefined) return run();
   const kept = engine.choices.next();
   if (kept === undefined) {

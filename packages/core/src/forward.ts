@@ -88,7 +88,11 @@ export async function applyAsync<Params, State, Args extends readonly unknown[],
     throw new ConfigError("applyAsync needs a tensor in params or arguments", "params", params);
   }
   if (traceOf([...tensorsIn(params), ...tensorsIn(args)])) {
-    throw new ConfigError("applyAsync is for inference; use apply under valueAndGrad", "params", undefined);
+    throw new ConfigError(
+      "applyAsync is for inference; use apply under valueAndGrad",
+      "params",
+      undefined,
+    );
   }
   const { engine } = first[internals];
   const scope = engine.openScope();
@@ -233,4 +237,3 @@ function replaceTensors<Result>(result: Result, replacements: ReadonlyMap<Tensor
   };
   return replace(result) as Result;
 }
-

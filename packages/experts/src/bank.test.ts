@@ -101,16 +101,19 @@ describe.each(banks)("%s", (_, bank) => {
     expect(Object.fromEntries(shapes)).toEqual(bank.shapes);
   });
 
-  it.each([false, true])("fused and by rows it gives the same (input weights: %s)", async (input) => {
-    const params = { ...init(), ...nonZeroBiases(bank) };
-    const x = random(3, [7, 3]);
-    const route = routing(input);
-    const outputs = await Promise.all(
-      [bank, unfused(bank)].map((one) => mixExperts(one, params, x, route).read()),
-    );
-    expect([...(outputs[0] ?? [])]).toEqual([...(outputs[1] ?? [])]);
-    expect(outputs[0]?.some((value) => value !== 0)).toBe(true);
-  });
+  it.each([false, true])(
+    "fused and by rows it gives the same (input weights: %s)",
+    async (input) => {
+      const params = { ...init(), ...nonZeroBiases(bank) };
+      const x = random(3, [7, 3]);
+      const route = routing(input);
+      const outputs = await Promise.all(
+        [bank, unfused(bank)].map((one) => mixExperts(one, params, x, route).read()),
+      );
+      expect([...(outputs[0] ?? [])]).toEqual([...(outputs[1] ?? [])]);
+      expect(outputs[0]?.some((value) => value !== 0)).toBe(true);
+    },
+  );
 
   it("has the gradient of central differences", async () => {
     const params = { ...init(), ...nonZeroBiases(bank) };
@@ -147,7 +150,9 @@ it("computes down(act(up x + b)) + b", async () => {
     const numbers = async (tensor: Tensor): Promise<number[]> => [...(await tensor.read())];
     const hidden = times(await numbers(up), await numbers(x));
     const biases = await numbers(params.upBias);
-    const active = hidden.map((value, index) => activations[activation](value + (biases[index] ?? 0)));
+    const active = hidden.map((value, index) =>
+      activations[activation](value + (biases[index] ?? 0)),
+    );
     const out = await numbers(params.downBias);
     const expected = times(await numbers(down), active).map((value, i) => value + (out[i] ?? 0));
     const actual = await numbers(mixExperts(bank, params, x, single()));
@@ -207,7 +212,9 @@ it.each([
 
 function nonZeroBiases(bank: FfnBank<FfnParams>): Partial<FfnParams> {
   const biases = Object.entries(bank.shapes).filter(([name]) => name.endsWith("Bias"));
-  return Object.fromEntries(biases.map(([name, shape], index) => [name, random(20 + index, shape)]));
+  return Object.fromEntries(
+    biases.map(([name, shape], index) => [name, random(20 + index, shape)]),
+  );
 }
 
 /** One token, one expert, weight 1. */

@@ -2,6 +2,7 @@ import {
   type ExpertBank,
   type FfnDescriptor,
   type FfnWeights,
+  type FusedFfn,
   type Initialized,
   type InitOptions,
   type NoState,
@@ -9,6 +10,7 @@ import {
   type Rows,
   type Tensor,
   bankRows,
+  fusedFfn,
   gather,
 } from "@moiety/core";
 import { type DenseOptions, descriptorOf, requireSize } from "./options.ts";
@@ -21,7 +23,7 @@ export interface FfnBank<Params extends FfnParams> extends ExpertBank<Params> {
   readonly descriptor: FfnDescriptor;
   /** The shape of every parameter. */
   readonly shapes: ShapesOf<Params>;
-  ffn(params: Params): { readonly descriptor: FfnDescriptor; readonly weights: FfnWeights };
+  ffn(params: Params): FusedFfn;
 }
 
 /** Options of a bank of E experts. */
@@ -36,10 +38,6 @@ export function ffnBank(options: BankOptions<DenseOptions>): FfnBank<FfnParams> 
   requireSize("experts", experts);
   const descriptor = descriptorOf(options);
   const shapes = ffnShapes(options, [experts]);
-  const ffn = (params: FfnParams): { descriptor: FfnDescriptor; weights: FfnWeights } => ({
-    descriptor,
-    weights: weightsOf(params),
-  });
   return {
     experts,
     inputSize: hiddenSize,
@@ -49,7 +47,7 @@ export function ffnBank(options: BankOptions<DenseOptions>): FfnBank<FfnParams> 
     init(key: RandomKey, init: InitOptions): Initialized<FfnParams, NoState> {
       return { params: drawFfn(shapes, initializerRange, key, init), state: {} };
     },
-    ffn,
+    ffn: (params) => fusedFfn(descriptor, weightsOf(params)),
     forward(params: FfnParams, rows: Rows): Tensor {
       const { offsets, group } = rows;
       const plain = rows.weights ? { source: gather(rows), offsets, group } : rows;

@@ -37,7 +37,7 @@ export interface DenseOptions extends FfnOptions, GateOptions {
 }
 
 /** Where gate and up stand unless a layout says otherwise: as in Hugging Face's fused experts. */
-export const GATE_FIRST: GateLayout = { packing: "concatenated", first: "gate" };
+const GATE_FIRST: GateLayout = { packing: "concatenated", first: "gate" };
 
 const ACTIVATIONS: readonly Activation[] = [
   "relu",

@@ -123,7 +123,8 @@ describe.each(merges)("a shared expert with merge %s", (merge) => {
       { add: undefined, average: undefined, gate: [1, 4], softmax2: [2, 4] }[merge],
     );
     const [x, routed, upstream] = [random(2, [5, 4]), random(3, [5, 4]), random(4, [5, 4])];
-    const loss = (p: SharedExpertParams): Tensor => sum(mul(mergeShared(one, p, x, routed), upstream));
+    const loss = (p: SharedExpertParams): Tensor =>
+      sum(mul(mergeShared(one, p, x, routed), upstream));
     const { grads } = valueAndGrad(loss)(params);
     for (const { path, leaf } of leaves) {
       const values = (await (leaf as Tensor).read()) as Float64Array;

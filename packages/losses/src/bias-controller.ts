@@ -31,7 +31,9 @@ export interface BiasControllerOptions {
 
 /** Turns loads into new router state between steps, without a gradient. */
 export interface BiasController {
+  /** How far a bias moves in one step. */
   readonly rate: number;
+  /** Whether the mean of the step is taken off it. */
   readonly centered: boolean;
   /**
    * The state after a step. `load [E]` i32 is the sum of the loads of the whole step: all

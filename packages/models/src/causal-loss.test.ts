@@ -17,7 +17,9 @@ afterAll(() => backend.dispose());
 const logits = [2, 0, 1, 0, 3, 0, 1, 1, 1, 0, 0, 5];
 const entropy = (row: number, target: number): number => {
   const values = logits.slice(3 * row, 3 * row + 3);
-  return Math.log(values.reduce((total, value) => total + Math.exp(value), 0)) - (values[target] ?? 0);
+  return (
+    Math.log(values.reduce((total, value) => total + Math.exp(value), 0)) - (values[target] ?? 0)
+  );
 };
 
 describe("causalLoss", () => {

@@ -46,9 +46,12 @@ export function causalLoss(logits: Tensor, ids: Tensor, mask?: Tensor): Tensor {
     );
   }
   if (batch === 0 || tokens < 2) {
-    throw new ShapeError(`ids ${formatShape(ids.shape)} predict nothing; give at least two tokens`, {
-      shapes: [ids.shape],
-    });
+    throw new ShapeError(
+      `ids ${formatShape(ids.shape)} predict nothing; give at least two tokens`,
+      {
+        shapes: [ids.shape],
+      },
+    );
   }
   const next = slice(ids, { starts: [0, 1], sizes: [batch, tokens - 1] });
   const counted = mask && slice(mask, { starts: [0, 1], sizes: [batch, tokens - 1] });

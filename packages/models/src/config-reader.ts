@@ -93,7 +93,10 @@ export class ConfigReader {
   ropeTheta(): number {
     const scaling = this.value("rope_scaling");
     const parameters = this.value("rope_parameters");
-    for (const [key, value] of Object.entries({ rope_scaling: scaling, rope_parameters: parameters })) {
+    for (const [key, value] of Object.entries({
+      rope_scaling: scaling,
+      rope_parameters: parameters,
+    })) {
       if (value === null) continue;
       if (typeof value !== "object" || Array.isArray(value)) return refuse(key, value, "an object");
       const rope = value as JsonObject;
@@ -117,11 +120,7 @@ export class ConfigReader {
 }
 
 function refuse(key: string, value: JsonValue, wanted: string): never {
-  throw new ConfigError(
-    `config.json: ${key} is ${show(value)}, but must be ${wanted}`,
-    key,
-    value,
-  );
+  throw new ConfigError(`config.json: ${key} is ${show(value)}, but must be ${wanted}`, key, value);
 }
 
 function unbuilt(key: string, value: JsonValue, built: readonly JsonValue[]): UnsupportedError {

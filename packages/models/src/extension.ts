@@ -4,7 +4,7 @@ import type { DecoderConfig, LossConfig } from "./decoder/config.ts";
 import { routingLoss } from "./decoder/losses.ts";
 
 /** Key of `config.json` under which stands what a family's own layout has no place for. */
-export const EXTENSION_KEY = "moiety";
+const EXTENSION_KEY = "moiety";
 
 /** What a model has beyond its family. */
 export interface Extension {

@@ -89,7 +89,11 @@ export function blockFromConfig(family: Family, config: JsonObject): ConfiguredB
   reader.requireSupported(block.supported ?? {});
   const parts = block.moe(reader);
   const hiddenSize = reader.count(block.width ?? "hidden_size");
-  const { layer, shapes, stateShapes } = moePart(parts, hiddenSize, reader.number("initializer_range"));
+  const { layer, shapes, stateShapes } = moePart(
+    parts,
+    hiddenSize,
+    reader.number("initializer_range"),
+  );
   return {
     layer,
     moe: parts,

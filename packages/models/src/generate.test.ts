@@ -37,7 +37,9 @@ describe("generate", () => {
       sequence.push(best);
     }
     expect(await collect([3, 1, 4], { maxNewTokens: 5 })).toEqual(expected);
-    expect(await collect([3, 1, 4], { maxNewTokens: 5, topK: 1, temperature: 1 })).toEqual(expected);
+    expect(await collect([3, 1, 4], { maxNewTokens: 5, topK: 1, temperature: 1 })).toEqual(
+      expected,
+    );
   });
 
   it("draws the same tokens from the same seed", async () => {

@@ -25,13 +25,7 @@ export type { DecoderMoe } from "./decoder/moe-layer.ts";
 export type * from "./decoder/params.ts";
 export { type Extension, readExtension } from "./extension.ts";
 export { families, familyOf } from "./families/index.ts";
-export type {
-  Family,
-  FamilyBlock,
-  FamilyDecoder,
-  FamilyLoss,
-  SupportedValues,
-} from "./family.ts";
+export type { Family, FamilyBlock, FamilyDecoder, FamilyLoss, SupportedValues } from "./family.ts";
 export {
   type ConfiguredBlock,
   type ConfiguredModel,

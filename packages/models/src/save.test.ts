@@ -62,9 +62,7 @@ describe.each(families)("%s: a new model", (family) => {
     const { source, warnings } = await saveToMemory(ready);
     expect(warnings).toHaveLength(1);
     expect(warnings[0]).toMatch(/other loaders.*would give other logits/);
-    expect([...source.tensors.keys()]).toContain(
-      "model.layers.1.mlp.gate.e_score_correction_bias",
-    );
+    expect([...source.tensors.keys()]).toContain("model.layers.1.mlp.gate.e_score_correction_bias");
     const again = await loadModel(source, { backend });
     expect(again.config.decoder).toEqual(ready.config.decoder);
     for (const tree of ["params", "state"] as const) {
@@ -84,9 +82,7 @@ describe.each(families)("%s: a new model", (family) => {
     const checkpoint = await openCheckpoint(recorded(family));
     const keys = (value: object | undefined): string[] => Object.keys(value ?? {}).sort();
     expect(keys(content.config.value)).toEqual(keys(checkpoint.config.value));
-    expect(keys(content.generationConfig?.value)).toEqual(
-      keys(checkpoint.generationConfig?.value),
-    );
+    expect(keys(content.generationConfig?.value)).toEqual(keys(checkpoint.generationConfig?.value));
     expect([...content.config.floats]).toEqual(
       expect.arrayContaining([...checkpoint.config.floats]),
     );
@@ -151,12 +147,12 @@ it("refuses parameters that do not fit the configuration", async () => {
   await expect(
     saveToMemory({ ...ready, params: { ...ready.params, norm: embedding } }),
   ).rejects.toThrow(ShapeError);
-  await expect(
-    saveToMemory({ ...ready, params: { ...ready.params, head: norm } }),
-  ).rejects.toThrow(/head, which this configuration has no place for/);
-  await expect(
-    saveToMemory({ ...ready, params: { ...ready.params, layers: [] } }),
-  ).rejects.toThrow(/layers\.0\.attentionNorm is missing/);
+  await expect(saveToMemory({ ...ready, params: { ...ready.params, head: norm } })).rejects.toThrow(
+    /head, which this configuration has no place for/,
+  );
+  await expect(saveToMemory({ ...ready, params: { ...ready.params, layers: [] } })).rejects.toThrow(
+    /layers\.0\.attentionNorm is missing/,
+  );
 });
 
 async function bits(leaf: ReturnType<typeof leavesOf>[number]["leaf"]): Promise<Uint32Array> {

@@ -77,7 +77,9 @@ export interface LinearRouterOptions {
 
 /** A router with one linear layer: `logits = x · weightᵀ (+ bias)`, then the stages of its spec. */
 export interface LinearRouter extends Router<LinearRouterParams, LinearRouterState> {
+  /** The stages that it was made of. */
   readonly spec: RouteSpec;
+  /** `x [T, H]` → who takes which token. @throws ConfigError, ShapeError, DTypeError */
   route(
     params: LinearRouterParams,
     state: LinearRouterState,

@@ -21,8 +21,9 @@ import {
 /** Noise that is added to the logits in training. */
 export type RouterNoise =
   | {
+      /** One standard deviation for all. */
       readonly kind: "gaussian";
-      /** Standard deviation, the same for all logits. */
+      /** The standard deviation. */
       readonly deviation: number;
     }
   | {

@@ -1,4 +1,13 @@
-import { type GradientsOf, type Tensor, add, at, donate, isTensor, mapTree, mul } from "@moiety/core";
+import {
+  type GradientsOf,
+  type Tensor,
+  add,
+  at,
+  donate,
+  isTensor,
+  mapTree,
+  mul,
+} from "@moiety/core";
 
 /**
  * Adds the gradients of one more micro-batch to a running sum. Both are consumed. A leaf that one of

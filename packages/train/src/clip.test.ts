@@ -30,7 +30,11 @@ describe("clipping", () => {
   });
 
   it("clips groups apart from each other", async () => {
-    const { grads: clipped, norm, groupNorms } = clipByGroups(grads(), [
+    const {
+      grads: clipped,
+      norm,
+      groupNorms,
+    } = clipByGroups(grads(), [
       { match: (path) => path.startsWith("router"), maxNorm: 1 },
       { match: () => true, maxNorm: 100 },
     ]);

@@ -59,12 +59,12 @@ function evaluate<Params, State, Batch>(
 ): StepGradients<Params> {
   const evaluated = valueAndGrad(
     (traced: Params) => {
-      const { loss: value, parts = {}, loads = [], tokens }: LossResult = loss(
-        traced,
-        state,
-        batch,
-        key,
-      );
+      const {
+        loss: value,
+        parts = {},
+        loads = [],
+        tokens,
+      }: LossResult = loss(traced, state, batch, key);
       return { loss: value, aux: { parts, loads, tokens } };
     },
     { frozen },
@@ -124,5 +124,7 @@ function mapRecord(
   record: Readonly<Record<string, Tensor>>,
   map: (tensor: Tensor, name: string) => Tensor,
 ): Record<string, Tensor> {
-  return Object.fromEntries(Object.entries(record).map(([name, tensor]) => [name, map(tensor, name)]));
+  return Object.fromEntries(
+    Object.entries(record).map(([name, tensor]) => [name, map(tensor, name)]),
+  );
 }

@@ -4,6 +4,7 @@
  */
 export { addGradients, meanGradients } from "./accumulate.ts";
 export { type AdamWOptions, adamW } from "./adamw.ts";
+export { biasControl } from "./bias-control.ts";
 export {
   type ClipGroup,
   type ClippedGradients,
@@ -14,12 +15,7 @@ export {
 } from "./clip.ts";
 export type { TrainingEvent } from "./event.ts";
 export type { Control, LossFunction, LossResult } from "./loss.ts";
-export type {
-  Optimizer,
-  OptimizerResult,
-  OptimizerState,
-  OptimizerUpdate,
-} from "./optimizer.ts";
+export type { Optimizer, OptimizerResult, OptimizerState, OptimizerUpdate } from "./optimizer.ts";
 export type { AbortSignalLike, TrainOptions } from "./options.ts";
 export { disposeTree } from "./owned.ts";
 export {

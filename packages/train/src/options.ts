@@ -38,7 +38,9 @@ export interface TrainOptions<Params, State, Batch> {
 }
 
 /** The clip groups of an option. */
-export function clipGroupsOf(clip: number | readonly ClipGroup[] | undefined): readonly ClipGroup[] {
+export function clipGroupsOf(
+  clip: number | readonly ClipGroup[] | undefined,
+): readonly ClipGroup[] {
   if (clip === undefined) return [];
   return typeof clip === "number" ? [{ match: () => true, maxNorm: clip }] : clip;
 }

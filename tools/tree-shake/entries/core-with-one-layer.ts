@@ -5,11 +5,12 @@ import {
   type NoState,
   type Router,
   type Tensor,
+  constantParameter,
   gather,
   matmul,
   moe,
-  normalParameter,
-  routeTokens,
+  softmax,
+  topK,
 } from "@moiety/core";
 
 interface Weighted {
@@ -20,16 +21,17 @@ const router: Router<Weighted> = {
   experts: 4,
   inputSize: 8,
   acrossTokens: false,
-  init: (key, options) => ({
-    params: { weight: normalParameter(key, [8, 4], 0.02, options) },
+  init: (_key, options) => ({
+    params: { weight: constantParameter(0, [8, 4], options) },
     state: {},
   }),
-  route: (params, _state, x, context) =>
-    routeTokens(
-      { experts: 4, topK: 2, score: "softmax" },
-      { logits: matmul(x, params.weight) },
-      context,
-    ),
+  route(params, _state, x) {
+    const logits = matmul(x, params.weight);
+    const scores = softmax(logits);
+    const [outputWeights, indices] = topK(scores, undefined, { k: 2 });
+    const chosen = { indices, selected: indices, outputWeights };
+    return { kind: "token-choice", experts: 4, logits, scores, ...chosen };
+  },
 };
 
 const experts: ExpertBank<NoState> = {

@@ -37,8 +37,7 @@ export function beforeDropping(
 /** Tensors that only some families record, by name. */
 export const blockTensors: Readonly<Record<string, (from: BlockRouting) => Tensor>> = {
   /** Switch: `[B, T, E]`, 1 where a token found its place with an expert. */
-  dispatch_mask: ({ routing: { indices, experts } }) =>
-    sum(oneHot(indices, experts, "i32"), [1]),
+  dispatch_mask: ({ routing: { indices, experts } }) => sum(oneHot(indices, experts, "i32"), [1]),
   /** Switch: `[B, T]` the expert of each token, 0 for one that was dropped. */
   expert_index_returned: ({ routing: { indices, experts, sequences = [0, indices.size] } }) =>
     select(less(indices, experts), indices, 0).reshape([sequences.length - 1, -1]),

@@ -99,7 +99,8 @@ async function loadInputs(
   if (isObject(aux) && (aux["attention_mask"] ?? null) !== null) {
     requireTensor(golden, "attention_mask");
   }
-  const [batch = 0, tokens = 0] = x.shape;
+  const [tokens = 0] = x.shape.slice(-2);
+  const batch = x.shape.slice(0, -2).reduce((count, size) => count * size, 1);
   const { state, ...params } = await loadWeights(golden, block, bindings, backend, precision);
   return {
     x: floatTensor(backend, x, precision),
@@ -177,9 +178,7 @@ async function compareGradients(
       return loss;
     });
     const { grads } = evaluate({ params: inputs.params, x: inputs.x });
-    return Object.fromEntries(
-      leavesOf(grads).map(({ path, leaf }) => [path, leaf as Tensor]),
-    );
+    return Object.fromEntries(leavesOf(grads).map(({ path, leaf }) => [path, leaf as Tensor]));
   });
   const values = await takeValues(results);
   const prefix = losses.length > 0 ? "grad_aux" : "grad";
@@ -215,8 +214,8 @@ function compareTo(
   );
 }
 
-function lossesOf({ about }: GoldenCase, block: ConfiguredBlock): CaseLoss[] {
-  const aux = about["aux"];
+function lossesOf(golden: GoldenCase, block: ConfiguredBlock): CaseLoss[] {
+  const aux = golden.about["aux"];
   if (!isObject(aux)) return [];
   const { coef } = aux;
   return block.losses.map((config) => {
@@ -225,6 +224,7 @@ function lossesOf({ about }: GoldenCase, block: ConfiguredBlock): CaseLoss[] {
     if (typeof given !== "number") {
       throw new FormatError(`case.json: aux.coef does not give the coefficient of ${name}`, 0);
     }
+    for (const wanted of [`aux.${name}`, "grad_aux.x"]) requireTensor(golden, wanted);
     const loss = routingLoss(config);
     return { name, coefficient: given, evaluate: (routing) => loss.evaluate([routing]) };
   });

@@ -43,11 +43,7 @@ export interface GoldenCase {
  *
  * @throws ConfigError for a file that is not there, FormatError for a damaged one
  */
-export async function readCase(
-  folder: string,
-  family: string,
-  name: string,
-): Promise<GoldenCase> {
+export async function readCase(folder: string, family: string, name: string): Promise<GoldenCase> {
   const path = join(folder, "case.json");
   const about = parseJsonDocument(await readBytes(path), path).value;
   const config = about["config"];

@@ -5,5 +5,8 @@ import { FormatError } from "@moiety/core";
 export function countOf(config: JsonObject, key: string): number {
   const value = config[key];
   if (typeof value === "number" && Number.isInteger(value) && value >= 1) return value;
-  throw new FormatError(`case.json: config.${key} is ${String(value)}, not a whole number from 1`, 0);
+  throw new FormatError(
+    `case.json: config.${key} is ${String(value)}, not a whole number from 1`,
+    0,
+  );
 }

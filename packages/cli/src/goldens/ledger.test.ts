@@ -70,7 +70,9 @@ describe("the account of a case", () => {
     const flat = { output: [1, 2, 3, 4] };
     expect(verdictOf(tensors, flat, { output: [2, 2] }).passed).toBe(true);
     expect(verdictOf(tensors, flat, { output: [4] }).failures[0]).toMatch(/\[4\], but \[1, 2, 2\]/);
-    expect(verdictOf(tensors, { ...flat, other: [1] }).failures).toEqual(["other is not in the case"]);
+    expect(verdictOf(tensors, { ...flat, other: [1] }).failures).toEqual([
+      "other is not in the case",
+    ]);
   });
 
   it("lists what was compared and what was skipped", () => {

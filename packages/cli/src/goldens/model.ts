@@ -1,5 +1,12 @@
 import { type Checkpoint, openCheckpoint } from "@moiety/checkpoints/node";
-import { type Backend, type FloatDType, FormatError, type Tensor, apply, leavesOf } from "@moiety/core";
+import {
+  type Backend,
+  type FloatDType,
+  FormatError,
+  type Tensor,
+  apply,
+  leavesOf,
+} from "@moiety/core";
 import {
   type DecoderConfig,
   type ReadyModel,
@@ -66,8 +73,7 @@ async function runModel(
 ): Promise<ReadonlyMap<string, Values>> {
   // Hugging Face's models give routers and add their loss when the configuration or the caller says.
   const withRouters =
-    golden.tensors.has("aux_loss.f64") ||
-    config.document.value["output_router_logits"] === true;
+    golden.tensors.has("aux_loss.f64") || config.document.value["output_router_logits"] === true;
   const results = backend.scope(() => {
     const ids = indexTensor(backend, requireTensor(golden, "input_ids"));
     const output = apply(model, params, state, ids);
@@ -80,6 +86,7 @@ async function runModel(
       found[`router_logits.f64.${index}`] = routing.logits;
     }
     for (const { value } of losses) found["aux_loss.f64"] = value;
+    if (withRouters) return found;
     return Object.fromEntries(Object.entries(found).filter(([name]) => golden.tensors.has(name)));
   });
   return takeValues(results);

@@ -5,7 +5,12 @@ const STATUSES: readonly CaseStatus[] = ["passed", "failed", "unsupported"];
 /** A table of passed, failed and unsupported cases per family and in total. */
 export function formatReport({ cases }: GoldenReport): string {
   const families = [...new Set(cases.map(({ family }) => family))];
-  const rows = families.map((family) => rowOf(family, cases.filter((one) => one.family === family)));
+  const rows = families.map((family) =>
+    rowOf(
+      family,
+      cases.filter((one) => one.family === family),
+    ),
+  );
   const table = [["family", ...STATUSES], ...rows, rowOf("total", cases)];
   const widths = [0, 1, 2, 3].map((column) =>
     Math.max(...table.map((row) => (row[column] ?? "").length)),

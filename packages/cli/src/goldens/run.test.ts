@@ -7,7 +7,7 @@ import { handlerOf } from "./handlers.ts";
 import type { Precision } from "./budget.ts";
 import type { GoldenCase, Recorded } from "./case.ts";
 import type { Verdict } from "./ledger.ts";
-import { type CaseResult, runGoldens } from "./run.ts";
+import { type CaseResult, type GoldenReport, runGoldens } from "./run.ts";
 import {
   nudge,
   recordedCase,
@@ -31,8 +31,15 @@ describe("the runner of truth cases", () => {
     return choice.run(golden, { backend, precision });
   };
 
+  const reports = new Map<Precision, Promise<GoldenReport>>();
+  const reportOf = (precision: Precision): Promise<GoldenReport> => {
+    const report = reports.get(precision) ?? runGoldens(testdata, { backend, precision });
+    reports.set(precision, report);
+    return report;
+  };
+
   it.each(["f64", "f32"] as const)("passes every case in %s", async (precision) => {
-    const report = await runGoldens(testdata, { backend, precision });
+    const report = await reportOf(precision);
     expect(report.cases.filter(({ status }) => status !== "passed")).toEqual([]);
     expect(report).toMatchObject({ passed: 22, failed: 0, unsupported: 0 });
     for (const { worst, compared, detail } of report.cases) {
@@ -44,7 +51,7 @@ describe("the runner of truth cases", () => {
   });
 
   it("skips nothing but inputs, weights, masks and float32 runs", async () => {
-    const { cases } = await runGoldens(testdata, { backend, precision: "f64" });
+    const { cases } = await reportOf("f64");
     const skipped = new Set(
       cases.flatMap((one) => one.skipped.map((name) => name.replace(/^(weights|f32)\..*/, "$1"))),
     );
@@ -68,7 +75,7 @@ describe("the runner of truth cases", () => {
   });
 
   describe.each([
-    "mixtral/2",
+    "mixtral/0",
     "qwen2_moe/0-norm_topk_prob=False",
     "qwen3_moe/0-norm_topk_prob=False",
     "olmoe/0-norm_topk_prob=False",
@@ -83,7 +90,7 @@ describe("the runner of truth cases", () => {
       const golden = await recordedCase(path);
       const { compared } = await verdictOf(golden);
       const largest = largestOf([...golden.tensors.values()], compared);
-      expect(compared.length).toBeGreaterThan(3);
+      expect(compared.length).toBeGreaterThan(2);
       for (const name of compared) {
         const verdict = await verdictOf(withChange(golden, name, nudge(largest)));
         expect(verdict.passed, name).toBe(false);
@@ -123,7 +130,10 @@ describe("the runner of truth cases", () => {
     const golden = await recordedCase("mixtral/0");
     const output = golden.tensors.get("output");
     if (output === undefined) throw new Error("no output");
-    const more = new Map([...golden.tensors, ["combine_weights", { ...output, name: "combine_weights" }]]);
+    const more = new Map([
+      ...golden.tensors,
+      ["combine_weights", { ...output, name: "combine_weights" }],
+    ]);
     expect((await verdictOf({ ...golden, tensors: more })).failures).toEqual([
       "combine_weights was not compared",
     ]);
@@ -136,7 +146,11 @@ describe("the runner of truth cases", () => {
     const damage: readonly (readonly [string, (folder: string) => Promise<unknown>, RegExp])[] = [
       [block, (at) => rewrite(join(at, tensors), (b) => b.subarray(0, b.length - 8)), /cut short/],
       [block, (at) => rewrite(join(at, tensors), (b) => b.subarray(0, 5)), /safetensors/],
-      [block, (at) => rewrite(join(at, block, "case.json"), (b) => b.subarray(0, 90)), /case\.json/],
+      [
+        block,
+        (at) => rewrite(join(at, block, "case.json"), (b) => b.subarray(0, 90)),
+        /case\.json/,
+      ],
       [block, (at) => writeFile(join(at, block, "case.json"), "{}"), /no config/],
       [block, (at) => rm(join(at, block, "case.json")), /case\.json/],
       [block, (at) => rm(join(at, tensors)), /tensors\.safetensors/],
@@ -145,7 +159,7 @@ describe("the runner of truth cases", () => {
       [
         block,
         (at) => renameTensor(join(at, tensors), "aux.load_balancing_loss"),
-        /unexpected: removed\.aux/,
+        /no tensor "aux\.load_balancing_loss"/,
       ],
       [
         block,
@@ -154,8 +168,7 @@ describe("the runner of truth cases", () => {
       ],
       [
         block,
-        (at) =>
-          renameTensor(join(at, tensors), "grad.weights.experts.1.w1.weight", "f32.nothing"),
+        (at) => renameTensor(join(at, tensors), "grad.weights.experts.1.w1.weight", "f32.nothing"),
         /grad\.weights\.experts\.1\.w1\.weight/,
       ],
       [

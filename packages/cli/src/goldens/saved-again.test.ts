@@ -11,7 +11,10 @@ async function differencesAfter(change: (folder: string) => Promise<unknown>): P
   return withCopies([MODEL], async (copies) => {
     const folder = join(copies, MODEL);
     await change(folder);
-    const [original, again] = [await openCheckpoint(join(testdata, MODEL)), await openCheckpoint(folder)];
+    const [original, again] = [
+      await openCheckpoint(join(testdata, MODEL)),
+      await openCheckpoint(folder),
+    ];
     const found = await differences(original, again);
     await Promise.all([original.close(), again.close()]);
     return found;
@@ -29,7 +32,9 @@ describe("differences between model folders", () => {
     const replaced = (from: string, to: string) => (bytes: Buffer) =>
       bytes.toString("latin1").replace(from, to);
     expect(
-      await differencesAfter((at) => rewrite(config(at), replaced('"num_experts": 8', '"num_experts": 9'))),
+      await differencesAfter((at) =>
+        rewrite(config(at), replaced('"num_experts": 8', '"num_experts": 9')),
+      ),
     ).toEqual(["config.json: num_experts is 9, not 8"]);
     expect(
       await differencesAfter((at) => rewrite(config(at), replaced("10000.0", "10000"))),

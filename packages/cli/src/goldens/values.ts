@@ -2,7 +2,7 @@ import { type Backend, type FloatDType, type Tensor } from "@moiety/core";
 import type { Values } from "./case.ts";
 
 /** Reads a tensor as float64, whatever it holds. */
-export async function readValues(tensor: Tensor): Promise<Values> {
+async function readValues(tensor: Tensor): Promise<Values> {
   const data = await tensor.read();
   return {
     shape: tensor.shape,
@@ -56,4 +56,3 @@ export function zeroValues(shape: readonly number[]): Values {
 export function evenSequences(count: number, tokens: number): number[] {
   return Array.from({ length: count + 1 }, (_, index) => index * tokens);
 }
-

@@ -1,7 +1,7 @@
 import type { Initialized, InitOptions } from "../module.ts";
 import type { RandomKey } from "../random.ts";
 import type { Tensor } from "../tensor.ts";
-import type { FfnDescriptor, FfnWeights } from "./ffn.ts";
+import type { FusedFfn } from "./ffn.ts";
 import type { Rows } from "./plan.ts";
 import type { RouteContext, Routing } from "./routing.ts";
 
@@ -32,7 +32,7 @@ export interface ExpertBank<Params> {
   /** Rows grouped by expert → `[A, O]`. Rows at and after `offsets[E]` may hold anything. */
   forward(params: Params, rows: Rows): Tensor;
   /** Of banks whose maths is an FFN: lets the layer issue one fused op. */
-  ffn?(params: Params): { readonly descriptor: FfnDescriptor; readonly weights: FfnWeights };
+  ffn?(params: Params): FusedFfn;
   /** Loads what a routing needs before its rows are run (cached experts). */
   prepare?(params: Params, routing: Routing): Promise<void>;
   /** Computes the combined output `[T, O]` elsewhere. */

@@ -7,6 +7,7 @@ import { uniform } from "../ops/random.ts";
 import { max } from "../ops/reduction.ts";
 import { argsort, groupRows } from "../ops/sort.ts";
 import { type Tensor, stopGradient } from "../tensor.ts";
+import { checkCapacity } from "./check-spec.ts";
 import type { RouteContext } from "./routing.ts";
 
 /** How many tokens an expert takes, and which. */
@@ -29,35 +30,6 @@ export interface CapacitySpec {
    * V-MoE), `random` (needs a key). Equals go by position.
    */
   readonly order: "position" | "choice" | "probability" | "prioritized" | "random";
-}
-
-/** Refuses a capacity that makes no sense, naming the key. @throws ConfigError */
-export function checkCapacity({ size, per, order }: CapacitySpec): void {
-  const refuse = (key: string, value: unknown, wanted: string): never => {
-    const path = `capacity.${key}`;
-    throw new ConfigError(
-      `routing: ${path} is ${String(value)}, but must be ${wanted}`,
-      path,
-      value,
-    );
-  };
-  const whole = (key: string, value: number | undefined, least: number): void => {
-    if (value === undefined || (Number.isSafeInteger(value) && value >= least)) return;
-    refuse(key, value, `a whole number from ${least}`);
-  };
-  if (!["batch", "sequence"].includes(per)) refuse("per", per, "batch or sequence");
-  const orders = ["position", "choice", "probability", "prioritized", "random"];
-  if (!orders.includes(order)) refuse("order", order, orders.join(", "));
-  if ("absolute" in size) return whole("size.absolute", size.absolute, 0);
-  const { factor, rounding = "ceil", minimum, multipleOf } = size;
-  if (!(factor >= 0 && Number.isFinite(factor))) {
-    refuse("size.factor", factor, "a finite number from 0");
-  }
-  if (!["ceil", "floor", "round"].includes(rounding)) {
-    refuse("size.rounding", rounding, "ceil, floor or round");
-  }
-  whole("size.minimum", minimum, 0);
-  whole("size.multipleOf", multipleOf, 1);
 }
 
 /** Places per expert for `tokens` tokens. @throws ConfigError */

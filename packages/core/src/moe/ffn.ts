@@ -21,6 +21,7 @@ import {
 import { requireDType, requireFloat, requireSameDType } from "../ops/checks.ts";
 import type { Tensor } from "../tensor.ts";
 import { type Plan, combine } from "./plan.ts";
+import type { TokenChoice } from "./routing.ts";
 
 /** An activation of the families. `silu` with `alpha` is x·σ(αx) (gpt-oss: 1.702). */
 export type Activation = "relu" | "reluSquared" | "gelu" | "geluTanh" | "silu" | "identity";
@@ -77,6 +78,28 @@ export interface FfnSizes {
   readonly outputSize: number;
 }
 
+/**
+ * What a bank whose maths is an FFN offers: its weights, how they are read, and the one fused op
+ * that runs them. The bank brings the op along, so that a layer of other banks does not carry it.
+ */
+export interface FusedFfn {
+  readonly descriptor: FfnDescriptor;
+  readonly weights: FfnWeights;
+  /** Issues {@link moeFfn}: `x [T, H]` → `[T, O]`. */
+  mix(x: Tensor, routing: TokenChoice): Tensor;
+}
+
+/** Puts an FFN's weights together with the op that runs them. */
+export function fusedFfn(descriptor: FfnDescriptor, weights: FfnWeights): FusedFfn {
+  const { up, down, upBias, downBias } = weights;
+  return {
+    descriptor,
+    weights,
+    mix: (x, { indices, outputWeights, inputWeights }) =>
+      moeFfn(x, indices, outputWeights, up, down, upBias, downBias, inputWeights, { descriptor }),
+  };
+}
+
 type FfnInputs = [
   x: Tensor,
   indices: Tensor,
@@ -110,11 +133,13 @@ export const moeFfn: Op<FfnInputs, FfnAttributes, Tensor, [hidden: Tensor]> =
       "downBias?",
       "inputWeights?",
     ],
-    infer([x, indices, weights, up, down, upBias, downBias], { descriptor }) {
+    infer([x, indices, weights, up, down, upBias, downBias, inputWeights], { descriptor }) {
       const name = "moeFfn";
       requireFloat(name, "x", x.dtype);
       requireDType(name, "indices", indices.dtype, ["i32"]);
-      for (const other of [weights, up, down]) requireSameDType(name, x, other);
+      for (const other of [weights, up, down, upBias, downBias, inputWeights]) {
+        if (other) requireSameDType(name, x, other);
+      }
       const sizes = ffnSizes(up.shape, down.shape, descriptor);
       const [tokens = 0, width] = x.shape;
       const fits =
@@ -123,6 +148,7 @@ export const moeFfn: Op<FfnInputs, FfnAttributes, Tensor, [hidden: Tensor]> =
         indices.shape[0] === tokens &&
         indices.shape.length === 2 &&
         weights.shape.join() === indices.shape.join() &&
+        (!inputWeights || inputWeights.shape.join() === indices.shape.join()) &&
         (!upBias || upBias.shape.join() === `${sizes.experts},${sizes.hiddenSize}`) &&
         (!downBias || downBias.shape.join() === `${sizes.experts},${sizes.outputSize}`);
       if (!fits) {
@@ -209,7 +235,15 @@ export const moeFfnBackward: Op<BackwardInputs, FfnAttributes, BackwardOutputs> 
         shape: input?.shape ?? [0],
         dtype: x.dtype,
       });
-      return [of(x), of(outputWeights), of(up), of(down), of(upBias), of(downBias), of(inputWeights)];
+      return [
+        of(x),
+        of(outputWeights),
+        of(up),
+        of(down),
+        of(upBias),
+        of(downBias),
+        of(inputWeights),
+      ];
     },
     decompose([gradient, , x, indices, ...rest], { descriptor }) {
       const [outputWeights, up, down, upBias, downBias, inputWeights] = rest;
@@ -240,7 +274,12 @@ export function ffnSizes(
     ? [downColumns, downRows]
     : [downRows, downColumns];
   const halves = descriptor.gate ? 2 : 1;
-  if (up.length !== 3 || down.length !== 3 || down[0] !== experts || inner * halves !== hiddenSize) {
+  if (
+    up.length !== 3 ||
+    down.length !== 3 ||
+    down[0] !== experts ||
+    inner * halves !== hiddenSize
+  ) {
     throw new ShapeError(
       `expert weights [${up}] and [${down}] do not fit a ${descriptor.gate ? "gated" : "plain"} ` +
         `bank ${descriptor.transposed ? "[E, in, out]" : "[E, out, in]"}`,
@@ -308,7 +347,11 @@ function decomposeFfn(
   const sorted: Plan = { tokens, choices, experts, order, inverse, offsets, group, tokenOfRow };
   const source = inputWeights ? weightedRows(x, sorted, inputWeights) : x;
   const index = inputWeights ? undefined : tokenOfRow;
-  const rows = bankRows({ source, index, offsets, group }, { up, down, upBias, downBias }, descriptor);
+  const rows = bankRows(
+    { source, index, offsets, group },
+    { up, down, upBias, downBias },
+    descriptor,
+  );
   return combine(rows, sorted, outputWeights);
 }
 

@@ -2,7 +2,6 @@ import { UnsupportedError } from "../errors.ts";
 import { add, div, iota, matmul, mul, sigmoid, slice, softmax, transpose } from "../ops/index.ts";
 import type { Tensor } from "../tensor.ts";
 import type { ExpertBank, SharedBranch } from "./bank.ts";
-import { moeFfn } from "./ffn.ts";
 import { type Rows, combine, dispatch, plan } from "./plan.ts";
 import type { Routing, Soft, TokenChoice } from "./routing.ts";
 
@@ -15,7 +14,7 @@ export function mixExperts<Params>(
 ): Tensor {
   switch (routing.kind) {
     case "token-choice":
-      return bank.ffn ? mixFused(bank.ffn(params), x, routing) : mixRows(bank, params, x, routing);
+      return bank.ffn ? bank.ffn(params).mix(x, routing) : mixRows(bank, params, x, routing);
     case "expert-choice": {
       const sorted = plan(routing);
       return combine(bank.forward(params, dispatch(x, sorted)), sorted, routing.weights);
@@ -23,17 +22,6 @@ export function mixExperts<Params>(
     case "soft":
       return mixSlots(bank, params, routing.source ?? x, routing);
   }
-}
-
-function mixFused(
-  { descriptor, weights }: ReturnType<NonNullable<ExpertBank<unknown>["ffn"]>>,
-  x: Tensor,
-  { indices, outputWeights, inputWeights }: TokenChoice,
-): Tensor {
-  const { up, down, upBias, downBias } = weights;
-  return moeFfn(x, indices, outputWeights, up, down, upBias, downBias, inputWeights, {
-    descriptor,
-  });
 }
 
 function mixRows<Params>(

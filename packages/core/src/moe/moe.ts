@@ -55,13 +55,17 @@ export interface MoeOptions<RouterParams, RouterState, ExpertParams, SharedParam
 }
 
 /** A Mixture-of-Experts layer: `route`, then `mix`. `forward` is both, pausing in between. */
-export interface MoeLayer<RouterParams, RouterState, ExpertParams, SharedParams = undefined>
-  extends Module<
-    MoeParams<RouterParams, ExpertParams, SharedParams>,
-    MoeState<RouterState>,
-    [x: Tensor, context?: MoeContext],
-    MoeOutput
-  > {
+export interface MoeLayer<
+  RouterParams,
+  RouterState,
+  ExpertParams,
+  SharedParams = undefined,
+> extends Module<
+  MoeParams<RouterParams, ExpertParams, SharedParams>,
+  MoeState<RouterState>,
+  [x: Tensor, context?: MoeContext],
+  MoeOutput
+> {
   /** `x […, H]` → who takes which token. */
   route(
     params: MoeParams<RouterParams, ExpertParams, SharedParams>,
@@ -91,7 +95,12 @@ export function moe<RouterParams, RouterState, ExpertParams, SharedParams = unde
   type State = MoeState<RouterState>;
   const route = (params: Params, state: State, x: Tensor, context: MoeContext = {}): Routing => {
     const { routerInput, ...routing } = context;
-    return router.route(params.router, state.router, flatten(routerInput ?? x, router.inputSize), routing);
+    return router.route(
+      params.router,
+      state.router,
+      flatten(routerInput ?? x, router.inputSize),
+      routing,
+    );
   };
   const finish = (params: Params, x: Tensor, routed: Tensor): Tensor => {
     const flat = flatten(x, experts.inputSize);
@@ -120,9 +129,7 @@ export function moe<RouterParams, RouterState, ExpertParams, SharedParams = unde
           remote: async () => experts.remote?.(params.experts, flat, routing) as Promise<Tensor>,
         }),
       };
-      const output = isTensor(remote)
-        ? finish(params, x, remote)
-        : mix(params, state, x, routing);
+      const output = isTensor(remote) ? finish(params, x, remote) : mix(params, state, x, routing);
       return {
         output,
         routing,

@@ -142,6 +142,30 @@ describe("routeTokens", () => {
     expect((await values(selectOnly.outputWeights))[0]).toBeCloseTo(first / (first + second), 12);
   });
 
+  it("lets the select stage choose outside any gradient", async () => {
+    let seen: boolean[] = [];
+    const { grads } = valueAndGrad((p: { logits: Tensor }) => {
+      const routing = routeTokens(
+        mixtral,
+        { logits: p.logits },
+        {},
+        {
+          select: (selection) => {
+            seen = [selection.logits.traced, selection.scores.traced];
+            return broadcast(arange(selection.scores.backend, 2).reshape([1, 2]), {
+              shape: [3, 2],
+            });
+          },
+        },
+      );
+      return sum(mul(routing.outputWeights, f64(draws(5, 6), [3, 2])));
+    })({ logits: f64(draws(4, 12), [3, 4]) });
+    expect(seen).toEqual([false, false]);
+    const slopes = await values(grads.logits);
+    // Renormalised over experts 0 and 1: the others cancel out.
+    slopes.forEach((slope, at) => expect(Math.abs(slope) > 1e-9).toBe(at % 4 < 2));
+  });
+
   it("refuses stages that give something else, by name", () => {
     const logits = f64(draws(4, 12), [3, 4]);
     const run = (stages: object): unknown => routeTokens(mixtral, { logits }, {}, stages);

@@ -22,7 +22,9 @@ export interface RouteInputs {
    * renormalisation has an ε.
    */
   readonly allowed?: Tensor | undefined;
+  /** What noise was added to the logits, for losses. */
   readonly noise?: TokenChoice["noise"];
+  /** For a later router's `previous`. */
   readonly carry?: Carry | undefined;
 }
 

@@ -451,6 +451,18 @@ describe("ops without a backward op", () => {
     expect(found.slice(6)).toEqual([0, 0, 0]);
   });
 
+  it("softmax takes a donated tensor, though its decomposition reads it twice", async () => {
+    const x = decomposed.tensor(Float64Array.of(3, 3));
+    expect([...(await ops.softmax(donate(x)).read())]).toEqual([0.5, 0.5]);
+    expect(x.disposed).toBe(true);
+  });
+
+  it("softmax takes its maximum from what is not masked", async () => {
+    const x = decomposed.tensor(Float64Array.of(1, 1, 1e4, -1e4, -1e4, 0), { shape: [2, 3] });
+    const mask = decomposed.tensor([1, 1, 0, 1, 1, 0], { shape: [2, 3], dtype: "bool" });
+    expect([...(await ops.softmax(x, mask).read())]).toEqual([0.5, 0.5, 0, 0.5, 0.5, 0]);
+  });
+
   it("softmax and logSumExp do not overflow", async () => {
     const x = decomposed.tensor(new Float32Array([1e4, 1e4, -1e4]));
     expect([...(await ops.softmax(x).read())]).toEqual([0.5, 0.5, 0]);

@@ -36,7 +36,7 @@ export const softmax: Op<[x: Tensor, mask?: Tensor]> = /*#__PURE__*/ defineOp({
       return div(powers, sum(powers, [-1], true));
     }
     const top = max(select(mask, x, lowest(x)), [-1], true);
-    const powers = select(mask, exp(select(mask, sub(x, top), 0)), 0);
+    const powers = select(mask, exp(sub(x, top)), 0);
     const total = sum(powers, [-1], true);
     return div(powers, select(equal(total, 0), 1, total));
   },

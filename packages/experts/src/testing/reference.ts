@@ -14,7 +14,10 @@ export const activations: Readonly<Record<Activation, (x: number) => number>> = 
 export function times(matrix: readonly number[], vector: readonly number[]): number[] {
   const columns = vector.length;
   return Array.from({ length: matrix.length / columns }, (_, row) =>
-    vector.reduce((total, value, column) => total + value * (matrix[row * columns + column] ?? 0), 0),
+    vector.reduce(
+      (total, value, column) => total + value * (matrix[row * columns + column] ?? 0),
+      0,
+    ),
   );
 }
 

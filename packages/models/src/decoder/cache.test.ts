@@ -49,10 +49,9 @@ describe.each(["olmoe", "qwen2_moe", "qwen3_moe"])("%s with a cache", (family) =
     const { model, params, state } = make(family);
     const ids = tokens(backend, 1, 6);
     const whole = (await apply(model, params, state, ids).logits.read()) as Float64Array;
-    const padded = backend.tensor(
-      Int32Array.of(0, 0, ...((await ids.read()) as Int32Array)),
-      { shape: [1, 8] },
-    );
+    const padded = backend.tensor(Int32Array.of(0, 0, ...((await ids.read()) as Int32Array)), {
+      shape: [1, 8],
+    });
     const mask = backend.tensor([false, false, true, true, true], { shape: [1, 5] });
     const empty = emptyCache(model.config, {
       backend,
@@ -74,16 +73,19 @@ describe("a cache that does not fit", () => {
   it("is refused by name", () => {
     const { model, params, state } = make("olmoe");
     const options = { backend, dtype: "f64" } as const;
-    const call = (batch: number, count: number, cache = emptyCache(model.config, { ...options, capacity: 4 })) =>
-      apply(model, params, state, tokens(backend, batch, count), { cache });
+    const call = (
+      batch: number,
+      count: number,
+      cache = emptyCache(model.config, { ...options, capacity: 4 }),
+    ) => apply(model, params, state, tokens(backend, batch, count), { cache });
     expect(() => call(1, 5)).toThrow(/holds 4 tokens and has 0; 5 more do not fit/);
     expect(() => call(1, 5)).toThrow(ShapeError);
     expect(() => call(2, 2)).toThrow(ConfigError);
     const mask = backend.tensor([true, true], { shape: [1, 2] });
     const cache = emptyCache(model.config, { ...options, capacity: 4 });
-    expect(() =>
-      apply(model, params, state, tokens(backend, 1, 2), { cache, mask }),
-    ).toThrow(/masked: true/);
+    expect(() => apply(model, params, state, tokens(backend, 1, 2), { cache, mask })).toThrow(
+      /masked: true/,
+    );
     expect(() => emptyCache(model.config, { ...options, capacity: 0 })).toThrow(ConfigError);
   });
 });

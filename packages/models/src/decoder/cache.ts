@@ -49,8 +49,7 @@ export function emptyCache(config: DecoderConfig, options: CacheOptions): KeyVal
     throw new ConfigError(`${key} is ${size}, but must be a whole number from 1`, key, size);
   }
   const { numKeyValueHeads, headDim } = config.attention;
-  const empty = (): Tensor =>
-    zeros(backend, [batch, capacity, numKeyValueHeads, headDim], dtype);
+  const empty = (): Tensor => zeros(backend, [batch, capacity, numKeyValueHeads, headDim], dtype);
   return {
     length: 0,
     capacity,

@@ -72,5 +72,9 @@ export function prepareCall(
 }
 
 function lost(): never {
-  throw new ConfigError("a layer gave no cache; pass one with an entry per layer", "cache", undefined);
+  throw new ConfigError(
+    "a layer gave no cache; pass one with an entry per layer",
+    "cache",
+    undefined,
+  );
 }

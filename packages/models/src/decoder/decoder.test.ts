@@ -133,8 +133,9 @@ describe("bad calls and configurations are named", () => {
   it("calls", () => {
     const { model, params, state } = make("qwen3_moe");
     const ids = tokens(backend, 2, 4);
-    const call = (...args: Parameters<typeof model.forward> extends [unknown, unknown, ...infer A] ? A : never) =>
-      apply(model, params, state, ...args);
+    const call = (
+      ...args: Parameters<typeof model.forward> extends [unknown, unknown, ...infer A] ? A : never
+    ) => apply(model, params, state, ...args);
     expect(() => call(ids.reshape([8]))).toThrow(ShapeError);
     expect(() => call(backend.tensor([1, 2], { shape: [1, 2] }))).toThrow(DTypeError);
     const short = backend.tensor([true], { shape: [1, 1] });
@@ -142,7 +143,9 @@ describe("bad calls and configurations are named", () => {
     expect(() => call(ids, { mask: ids })).toThrow(/bool/);
     expect(() => apply(model, { ...params, layers: [] }, state, ids)).toThrow(ConfigError);
     const [first] = params.layers;
-    const layers = [first, first].flatMap((layer) => layer ?? []).map(({ moe: _, ...rest }) => rest);
+    const layers = [first, first]
+      .flatMap((layer) => layer ?? [])
+      .map(({ moe: _, ...rest }) => rest);
     expect(() => apply(model, { ...params, layers }, state, ids)).toThrow(/this layer needs moe/);
   });
 

@@ -60,9 +60,10 @@ describe.each(["olmoe", "qwen2_moe", "qwen3_moe"])("the loss of %s", (family) =>
       };
       const numeric = (4 * (await difference(1e-4)) - (await difference(2e-4))) / 3;
       const error = Math.abs(numeric - (values[index] ?? 0)) / size;
-      expect(error, `${path}[${index}] is ${values[index]}, differences give ${numeric}`).toBeLessThan(
-        1e-6,
-      );
+      expect(
+        error,
+        `${path}[${index}] is ${values[index]}, differences give ${numeric}`,
+      ).toBeLessThan(1e-6);
     }
   });
 

@@ -1,4 +1,9 @@
-import { type JsonObject, bytesSource, encodeSafetensors, openSafetensors } from "@moiety/checkpoints";
+import {
+  type JsonObject,
+  bytesSource,
+  encodeSafetensors,
+  openSafetensors,
+} from "@moiety/checkpoints";
 import type { Backend, Tensor } from "@moiety/core";
 import type { ModelSource, ReadyModel } from "../load.ts";
 import { type ModelContent, saveModel } from "../save.ts";

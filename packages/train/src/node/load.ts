@@ -1,12 +1,7 @@
 import { createHash } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
-import {
-  type JsonValue,
-  type SafetensorsFile,
-  openSafetensors,
-  toHost,
-} from "@moiety/checkpoints";
+import { type JsonValue, type SafetensorsFile, openSafetensors, toHost } from "@moiety/checkpoints";
 import { fileSource } from "@moiety/checkpoints/node";
 import { type Backend, ConfigError, FormatError, type Tensor } from "@moiety/core";
 import type { OptimizerState } from "../optimizer.ts";

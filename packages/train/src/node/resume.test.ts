@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Backend, ConfigError, FormatError, Tensor } from "@moiety/core";
+import { type Backend, ConfigError, FormatError, type Tensor } from "@moiety/core";
 import createCpu from "@moiety/backend-cpu";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { adamW } from "../adamw.ts";
@@ -80,7 +80,10 @@ describe("saving and resuming", () => {
 
   it("keeps the form of trees and the bits of every dtype", async () => {
     const odd = {
-      floats: [backend.tensor(Float32Array.of(-0, 1e-42, 3)), backend.tensor(Float64Array.of(1e300))],
+      floats: [
+        backend.tensor(Float32Array.of(-0, 1e-42, 3)),
+        backend.tensor(Float64Array.of(1e300)),
+      ],
       words: backend.tensor(Uint32Array.of(0xffffffff, 0)),
       flags: backend.tensor([true, false, true]),
       half: backend.tensor(Uint16Array.of(0x7e01, 1), { dtype: "f16" }),
@@ -140,10 +143,22 @@ describe("saving and resuming", () => {
     const live = backend.statistics().liveBuffers;
     const { router, experts, ids } = like.params;
     const wrong: readonly (readonly [object, RegExp])[] = [
-      [{ router, experts: { ...experts, gate: ids }, ids }, /training\.params\.experts\.gate is mis/],
-      [{ router, experts: { up: experts.up }, ids }, /training\.params\.experts\.down stands in it/],
-      [{ router, experts: { ...experts, up: ids }, ids }, /experts\.up is \[4, 5, 6\] in it, but \[3\]/],
-      [{ router, experts, ids: backend.tensor([1, 2, 3]) }, /params\.ids is I32 in it, but F32 here/],
+      [
+        { router, experts: { ...experts, gate: ids }, ids },
+        /training\.params\.experts\.gate is mis/,
+      ],
+      [
+        { router, experts: { up: experts.up }, ids },
+        /training\.params\.experts\.down stands in it/,
+      ],
+      [
+        { router, experts: { ...experts, up: ids }, ids },
+        /experts\.up is \[4, 5, 6\] in it, but \[3\]/,
+      ],
+      [
+        { router, experts, ids: backend.tensor([1, 2, 3]) },
+        /params\.ids is I32 in it, but F32 here/,
+      ],
     ];
     for (const [params, message] of wrong) {
       const loading = loadTraining(folder, backend, { params, state: like.state });

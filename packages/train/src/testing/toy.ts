@@ -64,7 +64,10 @@ export function startToy(
 ): TrainingSnapshot<ToyParams, ToyState> {
   const key = randomKey(7);
   const draw = (number: number, shape: readonly number[]): Tensor => {
-    const values = hostNormal(foldIn(key, number), shape.reduce((a, b) => a * b));
+    const values = hostNormal(
+      foldIn(key, number),
+      shape.reduce((a, b) => a * b),
+    );
     return backend.tensor(
       Array.from(values, (value) => value * 0.4),
       { shape, dtype },

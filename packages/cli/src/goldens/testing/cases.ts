@@ -47,7 +47,8 @@ export async function withCopies<R>(
 ): Promise<R> {
   const folder = await mkdtemp(join(tmpdir(), "moiety-cases-"));
   try {
-    for (const path of paths) await cp(join(testdata, path), join(folder, path), { recursive: true });
+    for (const path of paths)
+      await cp(join(testdata, path), join(folder, path), { recursive: true });
     return await use(folder);
   } finally {
     await rm(folder, { recursive: true, force: true });
@@ -55,7 +56,10 @@ export async function withCopies<R>(
 }
 
 /** Rewrites a file. */
-export async function rewrite(path: string, change: (bytes: Buffer) => Buffer | string): Promise<void> {
+export async function rewrite(
+  path: string,
+  change: (bytes: Buffer) => Buffer | string,
+): Promise<void> {
   await writeFile(path, change(await readFile(path)));
 }
 

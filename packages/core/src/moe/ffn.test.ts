@@ -1,0 +1,278 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import create from "@moiety/backend-cpu";
+import type { Backend } from "../contract.ts";
+import { ConfigError, DTypeError, ShapeError } from "../errors.ts";
+import { valueAndGrad } from "../gradient.ts";
+import { mul, sum } from "../ops/index.ts";
+import { hostNormal, randomKey } from "../random.ts";
+import { sizeOf } from "../shape.ts";
+import type { Tensor } from "../tensor.ts";
+import {
+  type Activation,
+  type FfnDescriptor,
+  activate,
+  ffnSizes,
+  moeFfn,
+  moeFfnBackward,
+} from "./ffn.ts";
+
+let backend: Backend;
+
+beforeAll(async () => {
+  backend = await create();
+});
+
+afterAll(() => backend.dispose());
+
+const T = 5;
+const K = 2;
+const E = 3;
+const H = 4;
+const I = 3;
+const O = 2;
+/** Expert 1 has no token; `E` stands where a choice found no place. */
+const CHOSEN = [0, 2, 2, 0, E, 2, 0, E, 2, 0];
+
+const random = (seed: number, shape: readonly number[]): Tensor =>
+  backend.tensor(hostNormal(randomKey(seed), sizeOf(shape)), { shape });
+const numbers = async (tensor: Tensor): Promise<number[]> => [...(await tensor.read())];
+
+const cases: readonly [string, FfnDescriptor][] = [
+  ["plain", { activation: "relu" }],
+  ["plain, transposed", { activation: "geluTanh", transposed: true }],
+  ["gated", { activation: "silu", gate: { packing: "concatenated", first: "gate" } }],
+  [
+    "gated, interleaved, transposed, clamped",
+    {
+      activation: "silu",
+      alpha: 1.702,
+      gate: { packing: "interleaved", first: "up" },
+      clamp: { limit: 0.7 },
+      upOffset: 1,
+      transposed: true,
+    },
+  ],
+];
+
+interface Inputs {
+  readonly x: Tensor;
+  readonly weights: Tensor;
+  readonly up: Tensor;
+  readonly down: Tensor;
+  readonly upBias: Tensor;
+  readonly downBias: Tensor;
+  readonly inputWeights: Tensor;
+}
+
+function inputs(descriptor: FfnDescriptor): Inputs {
+  const hidden = descriptor.gate ? 2 * I : I;
+  return {
+    x: random(1, [T, H]),
+    weights: random(2, [T, K]),
+    up: random(3, descriptor.transposed ? [E, H, hidden] : [E, hidden, H]),
+    down: random(4, descriptor.transposed ? [E, I, O] : [E, O, I]),
+    upBias: random(5, [E, hidden]),
+    downBias: random(6, [E, O]),
+    inputWeights: random(7, [T, K]),
+  };
+}
+
+const indices = (): Tensor => backend.tensor(Int32Array.from(CHOSEN), { shape: [T, K] });
+
+function run(descriptor: FfnDescriptor, given: Inputs): Tensor {
+  const { x, weights, up, down, upBias, downBias, inputWeights } = given;
+  const attributes = { descriptor };
+  return moeFfn(x, indices(), weights, up, down, upBias, downBias, inputWeights, attributes);
+}
+
+describe.each(cases)("moeFfn, %s", (_, descriptor) => {
+  it("does for each choice of each token what its expert does", async () => {
+    const given = inputs(descriptor);
+    const [x, weights, up, down, upBias, downBias, inputWeights] = await Promise.all(
+      Object.values(given).map((tensor: Tensor) => numbers(tensor)),
+    );
+    const hidden = descriptor.gate ? 2 * I : I;
+    const weightOf = (
+      matrix: number[] | undefined,
+      e: number,
+      row: number,
+      column: number,
+      rows: number,
+      columns: number,
+    ): number =>
+      matrix?.[
+        e * rows * columns + (descriptor.transposed ? column * rows + row : row * columns + column)
+      ] ?? Number.NaN;
+    const expected: number[] = [];
+    for (let token = 0; token < T; token++) {
+      const out = new Array<number>(O).fill(0);
+      for (let choice = 0; choice < K; choice++) {
+        const at = token * K + choice;
+        const e = CHOSEN[at] ?? E;
+        if (e === E) continue;
+        const inner = Array.from({ length: hidden }, (_unused, row) => {
+          let total = upBias?.[e * hidden + row] ?? 0;
+          for (let column = 0; column < H; column++) {
+            const value = (x?.[token * H + column] ?? 0) * (inputWeights?.[at] ?? 0);
+            total += value * weightOf(up, e, row, column, hidden, H);
+          }
+          return total;
+        });
+        const middle = await numbers(
+          activate(backend.tensor(Float64Array.from(inner), { shape: [1, hidden] }), descriptor),
+        );
+        for (let row = 0; row < O; row++) {
+          let total = downBias?.[e * O + row] ?? 0;
+          for (let column = 0; column < I; column++) {
+            total += (middle[column] ?? 0) * weightOf(down, e, row, column, O, I);
+          }
+          out[row] = (out[row] ?? 0) + total * (weights?.[at] ?? 0);
+        }
+      }
+      expected.push(...out);
+    }
+    const actual = await numbers(run(descriptor, given));
+    for (const [index, value] of expected.entries()) expect(actual[index]).toBeCloseTo(value, 12);
+  });
+
+  it("has a backward op that agrees with its gradient and with differences", async () => {
+    const given = inputs(descriptor);
+    const upstream = random(9, [T, O]);
+    const loss = (tree: Inputs): Tensor => sum(mul(run(descriptor, tree), upstream));
+    const { grads } = valueAndGrad(loss)(given);
+    const { x, weights, up, down, upBias, downBias, inputWeights } = given;
+    const hidden = random(10, [T * K, descriptor.gate ? 2 * I : I]);
+    const [dx, dWeights, dUp, dDown, dUpBias, dDownBias, dInputWeights] = moeFfnBackward(
+      upstream,
+      hidden,
+      x,
+      indices(),
+      weights,
+      up,
+      down,
+      upBias,
+      downBias,
+      inputWeights,
+      { descriptor },
+    );
+    const backward = {
+      x: dx,
+      weights: dWeights,
+      up: dUp,
+      down: dDown,
+      upBias: dUpBias,
+      downBias: dDownBias,
+      inputWeights: dInputWeights,
+    };
+    for (const key of Object.keys(given) as (keyof Inputs)[]) {
+      const gradient = await numbers(grads[key] as Tensor);
+      const other = await numbers(backward[key]);
+      for (const [index, value] of gradient.entries()) {
+        expect(other[index], key).toBeCloseTo(value, 12);
+      }
+      const index = gradient.findIndex((value) => Math.abs(value) > 1e-3);
+      const values = Float64Array.from(await numbers(given[key]));
+      const shifted = (by: number): Promise<number> => {
+        const moved = values.with(index, (values[index] ?? 0) + by);
+        const tensor = backend.tensor(moved, { shape: given[key].shape });
+        return loss({ ...given, [key]: tensor }).item();
+      };
+      const numeric = ((await shifted(1e-5)) - (await shifted(-1e-5))) / 2e-5;
+      expect(numeric / (gradient[index] ?? Number.NaN), key).toBeCloseTo(1, 6);
+    }
+  });
+});
+
+describe("moeFfn", () => {
+  const plain: FfnDescriptor = { activation: "relu" };
+
+  it("gives an expert without tokens no gradient, and absent inputs none at all", async () => {
+    const { x, weights, up, down } = inputs(plain);
+    const { grads } = valueAndGrad((tree: { up: Tensor }) =>
+      sum(
+        moeFfn(x, indices(), weights, tree.up, down, undefined, undefined, undefined, {
+          descriptor: plain,
+        }),
+      ),
+    )({ up });
+    const gradient = await numbers(grads.up as Tensor);
+    expect(gradient.slice(I * H, 2 * I * H).every((value) => value === 0)).toBe(true);
+    expect(gradient.some((value) => value !== 0)).toBe(true);
+    const backward = moeFfnBackward(
+      random(9, [T, O]),
+      random(10, [T * K, I]),
+      x,
+      indices(),
+      weights,
+      up,
+      down,
+      undefined,
+      undefined,
+      undefined,
+      { descriptor: plain },
+    );
+    expect(backward.map(({ shape }) => shape)).toEqual([
+      [T, H],
+      [T, K],
+      [E, I, H],
+      [E, O, I],
+      [0],
+      [0],
+      [0],
+    ]);
+  });
+
+  it("takes no tokens, and gives none", () => {
+    const { up, down } = inputs(plain);
+    const none = backend.tensor(new Float64Array(), { shape: [0, H] });
+    const noIndices = backend.tensor(new Int32Array(), { shape: [0, K] });
+    const noWeights = backend.tensor(new Float64Array(), { shape: [0, K] });
+    const y = moeFfn(none, noIndices, noWeights, up, down, undefined, undefined, undefined, {
+      descriptor: plain,
+    });
+    expect(y.shape).toEqual([0, O]);
+  });
+
+  it("refuses what does not fit, by name", () => {
+    const good = inputs(plain);
+    const refuse = (change: Partial<Inputs>, error: new (...args: never) => Error): void =>
+      expect(() => run(plain, { ...good, ...change })).toThrow(error);
+    refuse({ x: random(1, [T, H + 1]) }, ShapeError);
+    refuse({ weights: random(1, [T, K + 1]) }, ShapeError);
+    refuse({ inputWeights: random(1, [T, 1]) }, ShapeError);
+    refuse({ upBias: random(1, [E, I + 1]) }, ShapeError);
+    refuse({ downBias: random(1, [E + 1, O]) }, ShapeError);
+    refuse({ down: random(1, [E, O, I + 1]) }, ShapeError);
+    refuse({ up: backend.tensor(new Float32Array(E * I * H), { shape: [E, I, H] }) }, DTypeError);
+    refuse({ upBias: backend.tensor(new Float32Array(E * I), { shape: [E, I] }) }, DTypeError);
+    expect(() => run({ activation: "tanh" as Activation }, good)).toThrow(ConfigError);
+  });
+});
+
+describe("ffnSizes", () => {
+  it("reads sizes by the descriptor and refuses weights that contradict it", () => {
+    const gated: FfnDescriptor = {
+      activation: "silu",
+      gate: { packing: "concatenated", first: "gate" },
+    };
+    const sizes = { experts: 8, inputSize: 4, hiddenSize: 6, outputSize: 5 };
+    expect(ffnSizes([8, 6, 4], [8, 5, 3], gated)).toEqual(sizes);
+    expect(ffnSizes([8, 4, 6], [8, 3, 5], { ...gated, transposed: true })).toEqual(sizes);
+    expect(() => ffnSizes([8, 6, 4], [8, 5, 6], gated)).toThrow(/do not fit a gated bank/);
+    expect(() => ffnSizes([8, 6, 4], [7, 5, 3], gated)).toThrow(ShapeError);
+    expect(() => ffnSizes([6, 4], [5, 3], gated)).toThrow(ShapeError);
+  });
+});
+
+it("activate limits the gate after its activation where the clamp says so", async () => {
+  const hidden = backend.tensor(Float64Array.of(3, -2, 5, -9), { shape: [1, 4] });
+  const gate = { packing: "concatenated", first: "gate" } as const;
+  const clamp = { limit: 1, when: "after" } as const;
+  const silu = (x: number): number => x / (1 + Math.exp(-x));
+  const [first, second] = await numbers(activate(hidden, { activation: "silu", gate, clamp }));
+  expect(first).toBeCloseTo(1 * 1, 12);
+  expect(second).toBeCloseTo(silu(-2) * -1, 12);
+  const before = { limit: 1 };
+  const [third] = await numbers(activate(hidden, { activation: "silu", gate, clamp: before }));
+  expect(third).toBeCloseTo(silu(1) * 1, 12);
+});
