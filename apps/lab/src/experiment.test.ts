@@ -207,6 +207,23 @@ describe("the experiment", () => {
     expect(dense).not.toHaveProperty("moiety");
   });
 
+  it("refuses damaged models and leaves everything as it was", async () => {
+    const folder = newFolder("damaged-model");
+    await run(folder, { stopAfter: 1 });
+    const path = join(folder.model, "model.safetensors");
+    const whole = readFileSync(path);
+    const flipped = Buffer.from(whole);
+    flipped[flipped.length - 3] = (flipped.at(-3) ?? 0) ^ 1;
+    for (const damaged of [whole.subarray(0, 500), whole.subarray(0, whole.length - 4), flipped]) {
+      writeFileSync(path, damaged);
+      await expect(run(folder)).rejects.toThrow(FormatError);
+      expect(readFileSync(path).equals(damaged)).toBe(true);
+    }
+    rmSync(path);
+    await run(folder, { stopAfter: 1 });
+    expect(readFileSync(path).equals(whole)).toBe(true);
+  });
+
   it("refuses a damaged checkpoint and leaves everything as it was", async () => {
     const folder = newFolder("damaged");
     await run(folder, { stopAfter: 1 });

@@ -1,6 +1,4 @@
 import type { Backend } from "@moiety/core";
-import { saveCheckpoint } from "@moiety/checkpoints/node";
-import { saveModel } from "@moiety/models";
 import { disposeTree } from "@moiety/train";
 import { loadTrainings, saveTrainings } from "@moiety/train/node";
 import { existsSync } from "node:fs";
@@ -20,6 +18,7 @@ import { modelOf } from "./model-config.ts";
 import { denseModel } from "./presets.ts";
 import { streamKey } from "./random-choice.ts";
 import type { Ending, Evaluation, ExperimentResult, ModelName, ModelResult } from "./result.ts";
+import { verifyModel, writeModel } from "./saved-models.ts";
 import { evaluationSteps, stepsWithin } from "./schedule.ts";
 import type { Settings } from "./settings.ts";
 import { modelSize } from "./size.ts";
@@ -33,6 +32,12 @@ interface Progress {
   readonly snapshots: Pair<Snapshot>;
   /** Seconds of training so far, of each model. */
   readonly seconds: Pair<number>;
+}
+
+/** What stands beside the snapshots in a checkpoint. */
+interface SavedProgress extends Pick<Progress, "seconds"> {
+  /** Digests of the model folders, where they hold the same step. */
+  readonly digests?: Pair<string> | undefined;
 }
 
 /** Trial steps of each model by which a time is turned into a number of steps; the first warms up. */
@@ -87,7 +92,8 @@ async function startOf(
       undefined,
       names,
     );
-    const { seconds } = metadata as unknown as Pick<Progress, "seconds">;
+    const { seconds, digests } = metadata as unknown as SavedProgress;
+    for (const name of names) await verifyModel(folderOf(name, folder), digests?.[name]);
     return { snapshots: snapshots as unknown as Pair<Snapshot>, seconds };
   }
   const steps = settings.steps ?? (await fitSteps(context, learners, windows));
@@ -183,13 +189,15 @@ async function conclude(
   held: HeldOut,
 ): Promise<ExperimentResult> {
   const { settings, text, folder } = context;
-  const notes: string[] = [];
+  const write = async (name: ModelName) => {
+    const { params, state } = progress.snapshots[name];
+    return writeModel(folderOf(name, folder), { ...learners[name].configured, params, state });
+  };
+  const saved = { sparse: await write("sparse"), dense: await write("dense") };
+  await save(context, progress, { sparse: saved.sparse.digest, dense: saved.dense.digest });
+  const notes = names.flatMap((name) => saved[name].warnings);
   const models: Partial<Record<ModelName, ModelResult>> = {};
   for (const name of names) {
-    const target = name === "sparse" ? folder.model : folder.denseModel;
-    const { params, state } = progress.snapshots[name];
-    const ready = { ...learners[name].configured, params, state };
-    notes.push(...(await saveModel((content) => saveCheckpoint(target, content), ready)));
     const evaluation =
       ending === "interrupted"
         ? null
@@ -250,9 +258,15 @@ async function score(
 async function save(
   { folder, flush }: ExperimentContext,
   { snapshots, seconds }: Progress,
+  digests?: Pair<string>,
 ): Promise<void> {
   flush();
-  await saveTrainings(folder.checkpoint, snapshots, { metadata: { seconds } });
+  const metadata = { seconds, ...(digests && { digests }) };
+  await saveTrainings(folder.checkpoint, snapshots, { metadata });
+}
+
+function folderOf(name: ModelName, folder: ExperimentContext["folder"]): string {
+  return name === "sparse" ? folder.model : folder.denseModel;
 }
 
 function batches(

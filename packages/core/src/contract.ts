@@ -22,6 +22,7 @@
 import type { DType } from "./dtype.ts";
 import type { MoietyError } from "./errors.ts";
 import type { Shape } from "./shape.ts";
+import type { Tensor } from "./tensor.ts";
 
 /** Version of this contract. A change that would break a driver raises it. */
 export type SpecVersion = 1;
@@ -77,7 +78,10 @@ export interface RunInput<Handle> {
 /** One call of an op. */
 export interface RunCall<Handle> {
   readonly op: OpIdentity;
-  /** Names the kernel: op, dtypes and those attributes that are not dynamic. Shapes are not in it. */
+  /**
+   * Names the kernel: op, dtypes and those attributes that are not dynamic. Shapes are not in it,
+   * neither those of tensors nor an attribute called `shape`.
+   */
   readonly key: string;
   /** In the op's order; an absent optional input is `undefined`. */
   readonly inputs: readonly (RunInput<Handle> | undefined)[];
@@ -203,7 +207,7 @@ export interface Upload {
   /** Copies bytes to `offset`. */
   write(offset: number, bytes: Uint8Array): void;
   /** Ends the upload. */
-  finish(): import("./tensor.ts").Tensor;
+  finish(): Tensor;
 }
 
 /** A backend, as users hold it: a value that is passed on, never registered. */
@@ -221,7 +225,7 @@ export interface Backend {
   tensor(
     data: TensorData,
     spec?: { readonly shape?: Shape | undefined; readonly dtype?: DType | undefined },
-  ): import("./tensor.ts").Tensor;
+  ): Tensor;
   /** Begins a tensor that is written piece by piece. */
   upload(spec: TensorSpec): Upload;
   /**

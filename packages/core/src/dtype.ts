@@ -56,12 +56,10 @@ export function hostArray<D extends DType>(
   byteOffset = 0,
   length?: number,
 ): HostArrays[D] {
-  const make = <A>(
-    Kind: {
-      new (length: number): A;
-      new (buffer: ArrayBufferLike, byteOffset: number, length?: number): A;
-    },
-  ): A => (typeof source === "number" ? new Kind(source) : new Kind(source, byteOffset, length));
+  const make = <A>(Kind: {
+    new (length: number): A;
+    new (buffer: ArrayBufferLike, byteOffset: number, length?: number): A;
+  }): A => (typeof source === "number" ? new Kind(source) : new Kind(source, byteOffset, length));
   switch (dtype as DType) {
     case "f32":
       return make(Float32Array) as HostArrays[D];

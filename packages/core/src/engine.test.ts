@@ -277,7 +277,10 @@ describe("late failures", () => {
     failed.dispose();
     const further = add(dependent, clean);
     dependent.dispose();
-    driver.fail({ error: new UnsupportedError("no pipeline", "binary"), handles: [driver.results[1] as FakeBuffer] });
+    driver.fail({
+      error: new UnsupportedError("no pipeline", "binary"),
+      handles: [driver.results[1] as FakeBuffer],
+    });
     const later = add(further, 1);
     await expect(further.read()).rejects.toThrow("no pipeline");
     await expect(later.read()).rejects.toThrow("no pipeline");

@@ -301,10 +301,12 @@ export class Engine implements Backend {
   }
 }
 
-/** Names a kernel: op, dtypes and the attributes that are not dynamic. */
+/** Names a kernel: op, dtypes and the attributes that are neither dynamic nor a shape. */
 function kernelKey(op: OpIdentity, inputs: OpInputs, attributes: Attributes): string {
   const fixed = Object.entries(attributes)
-    .filter(([name, value]) => value !== undefined && !op.dynamic.includes(name))
+    .filter(
+      ([name, value]) => value !== undefined && name !== "shape" && !op.dynamic.includes(name),
+    )
     .sort(([a], [b]) => (a < b ? -1 : 1));
   const dtypes = inputs.map((input) => input?.dtype ?? "-").join(",");
   return `${op.name}(${dtypes})${JSON.stringify(fixed)}`;

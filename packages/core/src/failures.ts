@@ -33,7 +33,8 @@ export class FailureLog {
       if (id !== undefined) poisoned.add(id);
     }
     for (const call of this.#calls) {
-      if (call.inputs.some((id) => poisoned.has(id))) call.outputs.forEach((id) => poisoned.add(id));
+      if (call.inputs.some((id) => poisoned.has(id)))
+        call.outputs.forEach((id) => poisoned.add(id));
     }
     const wholeDevice = failure.handles.length === 0;
     for (const storage of live) {

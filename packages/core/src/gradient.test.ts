@@ -76,9 +76,11 @@ describe("valueAndGrad", () => {
     expect(() => valueAndGrad((p: { x: Tensor }) => p.x)({ x })).toThrow(ShapeError);
     expect(() => valueAndGrad(() => x)({})).toThrow(ConfigError);
     const inner = valueAndGrad((p: { x: Tensor }) => sum(p.x));
-    expect(() => valueAndGrad((p: { x: Tensor }) => inner(p).loss)({ x })).toThrow(UnsupportedError);
-    const mixed = valueAndGrad((p: { x: Tensor }) =>
-      valueAndGrad((q: { y: Tensor }) => sum(mul(p.x, q.y)))({ y: x }).loss,
+    expect(() => valueAndGrad((p: { x: Tensor }) => inner(p).loss)({ x })).toThrow(
+      UnsupportedError,
+    );
+    const mixed = valueAndGrad(
+      (p: { x: Tensor }) => valueAndGrad((q: { y: Tensor }) => sum(mul(p.x, q.y)))({ y: x }).loss,
     );
     expect(() => mixed({ x })).toThrow(ConfigError);
   });
@@ -132,9 +134,9 @@ describe("customGradient", () => {
       saved: [mul(x, 2)],
       gradient: ([gradient], [double]) => [gradient && double && mul(gradient, double)],
     }));
-    const { grads } = valueAndGrad((p: { x: Tensor }) =>
-      sum(backend.scope(() => square(p.x)[0])),
-    )({ x: f64([5]) });
+    const { grads } = valueAndGrad((p: { x: Tensor }) => sum(backend.scope(() => square(p.x)[0])))({
+      x: f64([5]),
+    });
     expect(await values(grads.x)).toEqual([10]);
   });
 

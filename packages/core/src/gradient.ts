@@ -5,7 +5,14 @@ import type { Engine } from "./engine.ts";
 import { ConfigError, ShapeError, UnsupportedError } from "./errors.ts";
 import { formatShape, sameShape } from "./shape.ts";
 import { type Tensor, alias, internals, isTensor, stopGradient } from "./tensor.ts";
-import { type GradientNode, type Gradients, Trace, type TracedOutput, retain, traceOf } from "./trace.ts";
+import {
+  type GradientNode,
+  type Gradients,
+  Trace,
+  type TracedOutput,
+  retain,
+  traceOf,
+} from "./trace.ts";
 import { type Leaf, type MapTree, leavesOf, mapTree } from "./tree.ts";
 
 /** Gradients of a parameter tree: `null` at leaves that are integer, quantised, frozen or unreached. */
@@ -249,4 +256,3 @@ function engineOfTree(params: unknown): Engine {
 function detachAll<Aux>(aux: Aux): Aux {
   return mapTree(aux, (leaf) => (isTensor(leaf) ? stopGradient(leaf) : leaf)) as Aux;
 }
-

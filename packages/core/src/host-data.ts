@@ -13,8 +13,7 @@ export function toHostData(
   data: TensorData,
   spec: { readonly shape?: Shape | undefined; readonly dtype?: DType | undefined },
 ): HostData {
-  const flat: HostArray | readonly (number | boolean)[] =
-    typeof data === "object" ? data : [data];
+  const flat: HostArray | readonly (number | boolean)[] = typeof data === "object" ? data : [data];
   const shape = spec.shape ?? (typeof data === "object" ? [flat.length] : []);
   if (sizeOf(shape) !== flat.length) {
     throw new ShapeError(`${flat.length} values do not fill shape ${formatShape(shape)}`);
@@ -44,7 +43,9 @@ function bytesOf(data: HostArray | readonly (number | boolean)[], dtype: DType):
     return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
   }
   if (dtype === "f16" || dtype === "bf16") {
-    throw new DTypeError(`${dtype} data must be a Uint16Array of bit patterns; upload f32 and cast`);
+    throw new DTypeError(
+      `${dtype} data must be a Uint16Array of bit patterns; upload f32 and cast`,
+    );
   }
   const converted = hostArray(dtype, data.length);
   for (let index = 0; index < data.length; index++) {

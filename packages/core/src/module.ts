@@ -23,5 +23,6 @@ export interface Initialized<Params, State> {
 export interface Module<Params, State, Args extends readonly unknown[], Result> {
   /** Draws parameters on the host, so that they are bit-equal on every backend. */
   init(key: RandomKey, options: InitOptions): Initialized<Params, State>;
+  /** Runs on parameters and state; drained by `apply` or `applyAsync`. */
   forward(params: Params, state: State, ...args: Args): Forward<Result>;
 }

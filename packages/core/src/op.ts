@@ -106,11 +106,7 @@ export interface ErasedDefinition {
   ): readonly (Tensor | undefined)[];
   backward?(): AnyOp;
   decompose?(inputs: OpInputs, attributes: Attributes): readonly Tensor[];
-  replay?(
-    inputs: OpInputs,
-    attributes: Attributes,
-    kept: readonly Tensor[],
-  ): readonly Tensor[];
+  replay?(inputs: OpInputs, attributes: Attributes, kept: readonly Tensor[]): readonly Tensor[];
 }
 
 /** Any op, whatever it takes and gives. */

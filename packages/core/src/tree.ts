@@ -50,9 +50,7 @@ export function zipTree<P, R>(
   others: readonly unknown[],
   map: (leaf: Leaf, path: string, ...others: readonly unknown[]) => R,
 ): MapTree<P, R> {
-  return mapTree(tree, (leaf, path) =>
-    map(leaf, path, ...others.map((other) => at(other, path))),
-  );
+  return mapTree(tree, (leaf, path) => map(leaf, path, ...others.map((other) => at(other, path))));
 }
 
 /** The value at a path such as `layers.0.gate`; the empty path is the tree itself. */
@@ -68,11 +66,7 @@ export function at(tree: unknown, path: string): unknown {
   return node;
 }
 
-function walk(
-  node: unknown,
-  path: string,
-  map: (leaf: Leaf, path: string) => unknown,
-): unknown {
+function walk(node: unknown, path: string, map: (leaf: Leaf, path: string) => unknown): unknown {
   if (isTensor(node) || isQuantized(node)) return map(node, path);
   const below = (key: string | number): string => (path === "" ? `${key}` : `${path}.${key}`);
   if (Array.isArray(node)) return node.map((child, index) => walk(child, below(index), map));

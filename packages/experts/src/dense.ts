@@ -23,6 +23,7 @@ export interface DenseFfn {
   readonly outputSize: number;
   /** The shape of every parameter. */
   readonly shapes: ShapesOf<FfnParams>;
+  /** Draws parameters on the host. */
   init(key: RandomKey, options: InitOptions): Initialized<FfnParams, NoState>;
   /** `[…, H]` → `[…, O]`. */
   forward(params: FfnParams, x: Tensor): Tensor;

@@ -43,6 +43,19 @@ describe.each(["olmoe", "qwen2_moe", "qwen3_moe"])("%s as Hugging Face recorded 
     await close((await losses[0]?.value.read()) ?? [], "aux_loss.f64");
   });
 
+  it("gives the logits in float32 too", async () => {
+    const single = await loadModel(truth.checkpoint, { backend });
+    const { data, shape } = await truth.tensor("input_ids");
+    const ids = backend.tensor(Int32Array.from(data), { shape });
+    const logits = await apply(single.model, single.params, single.state, ids).logits.read();
+    const expected = (await truth.tensor("logits.f64")).data;
+    const worst = expected.reduce(
+      (most, value, index) => Math.max(most, Math.abs(value - (logits[index] ?? Number.NaN))),
+      0,
+    );
+    expect(worst).toBeLessThan(1e-4);
+  });
+
   it("continues greedily", async () => {
     const { model, params, state } = ready;
     const prompt = await truth.tensor("prompt_ids");

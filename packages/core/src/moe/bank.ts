@@ -16,6 +16,7 @@ export interface Router<Params, State = NoState> {
   readonly inputSize: number;
   /** Whether a token's routing depends on other tokens, and so leaks the future in a causal model. */
   readonly acrossTokens: boolean;
+  /** Draws parameters on the host. */
   init(key: RandomKey, options: InitOptions): Initialized<Params, State>;
   /** `x [T, H]` → routing. Keeps nothing; `state` is read only. */
   route(params: Params, state: State, x: Tensor, context?: RouteContext): Routing;
@@ -28,6 +29,7 @@ export interface ExpertBank<Params> {
   readonly inputSize: number;
   /** Width of what it returns. */
   readonly outputSize: number;
+  /** Draws parameters on the host. */
   init(key: RandomKey, options: InitOptions): Initialized<Params, NoState>;
   /** Rows grouped by expert → `[A, O]`. Rows at and after `offsets[E]` may hold anything. */
   forward(params: Params, rows: Rows): Tensor;
@@ -45,6 +47,7 @@ export type Merge = "add" | "average" | "gate" | "softmax2";
 /** A branch that every token takes beside its chosen experts. */
 export interface SharedBranch<Params> {
   readonly merge: Merge;
+  /** Draws parameters on the host. */
   init(key: RandomKey, options: InitOptions): Initialized<Params, NoState>;
   /** `[T, H]` → `[T, O]`. */
   forward(params: Params, x: Tensor): Tensor;
