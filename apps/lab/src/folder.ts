@@ -21,7 +21,7 @@ export interface RunFolder {
 }
 
 /** The parts of the run in a folder; nothing is looked up or made. */
-export function runFolder(path: string): RunFolder {
+function runFolder(path: string): RunFolder {
   return {
     path: resolve(path),
     settings: join(path, "run.json"),

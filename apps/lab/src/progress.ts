@@ -88,7 +88,7 @@ export interface ProgressWords {
  *
  * @param seconds time since this part of the run began.
  */
-export function progressWords(
+function progressWords(
   sparse: StepRecord,
   dense: StepRecord,
   range: ProgressRange,

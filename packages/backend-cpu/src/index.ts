@@ -11,7 +11,7 @@ export type { CpuBuffer } from "./memory.ts";
 /**
  * Makes a backend that computes on the CPU, in this thread: float32 with float64 accumulation, or
  * whole in float64. Deterministic to the bit, and a token's bits do not depend on its batch.
- * Rejects with {@link ConfigError}.
+ * Rejects with a `ConfigError`.
  */
 export const create: CreateBackend<CpuOptions> = async (options): Promise<Backend> =>
   defineBackend(cpuDriver(options));

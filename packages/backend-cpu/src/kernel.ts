@@ -111,7 +111,7 @@ export class KernelCall {
 }
 
 /** A buffer's values under a shape and dtype. */
-export function viewOf<D extends DType>(
+function viewOf<D extends DType>(
   buffer: CpuBuffer,
   spec: { readonly shape: Shape; readonly dtype: D },
 ): HostArrays[D] {

@@ -3,7 +3,13 @@
  * tensors, no backends.
  * @packageDocumentation
  */
-export { type BlobLike, type ByteSource, blobSource, bytesSource } from "./source.ts";
+export {
+  type BlobLike,
+  type BlobPart,
+  type ByteSource,
+  blobSource,
+  bytesSource,
+} from "./source.ts";
 
 export { type SafetensorsDtype, safetensorsBytes, safetensorsDtypes } from "./safetensors/dtype.ts";
 export type {

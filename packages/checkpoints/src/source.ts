@@ -15,12 +15,18 @@ export interface ByteSource {
   readInto?(offset: number, target: Uint8Array): Promise<void>;
 }
 
+/** A stretch of a `Blob`. */
+export interface BlobPart {
+  /** Reads it. */
+  arrayBuffer(): Promise<ArrayBuffer>;
+}
+
 /** What of a `Blob` or `File` is used, so that no DOM types are needed. */
 export interface BlobLike {
   /** Length in bytes. */
   readonly size: number;
   /** The bytes from `start` up to `end`. */
-  slice(start: number, end: number): { arrayBuffer(): Promise<ArrayBuffer> };
+  slice(start: number, end: number): BlobPart;
 }
 
 /** A source over bytes in memory; reads are views, not copies. */

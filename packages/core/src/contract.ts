@@ -156,6 +156,7 @@ export interface Driver<Handle> {
   run(call: RunCall<Handle>): readonly Handle[];
   /** Resolves when everything that was run is done; rejects if some of it failed. */
   sync(): Promise<void>;
+  /** What is allocated at this moment. */
   statistics(): DriverStatistics;
   /** Frees everything. Called once. */
   dispose(): void | Promise<void>;
@@ -235,6 +236,7 @@ export interface Backend {
   scope<R>(body: () => R): R;
   /** Resolves when all work is done; rejects with the first late failure. */
   sync(): Promise<void>;
+  /** What the backend holds at this moment. */
   statistics(): BackendStatistics;
   /** What ran since the last reset. */
   record(): ExecutionRecord;

@@ -31,7 +31,6 @@ export abstract class MoietyError extends Error {
 
   constructor(message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
-    this.name = new.target.name;
     this.op = details.op;
     this.shapes = details.shapes;
   }
@@ -39,16 +38,19 @@ export abstract class MoietyError extends Error {
 
 /** Shapes that do not fit an op or a file. */
 export class ShapeError extends MoietyError {
+  override readonly name: string = "ShapeError";
   readonly code = "SHAPE" as const;
 }
 
 /** A dtype that an op does not take, or dtypes that do not go together. */
 export class DTypeError extends MoietyError {
+  override readonly name: string = "DTypeError";
   readonly code = "DTYPE" as const;
 }
 
 /** Something that this backend, module or version cannot do; `capability` names what is missing. */
 export class UnsupportedError extends MoietyError {
+  override readonly name: string = "UnsupportedError";
   readonly code = "UNSUPPORTED" as const;
   /** The missing capability, such as an op's name or a dtype. */
   readonly capability: string;
@@ -61,6 +63,7 @@ export class UnsupportedError extends MoietyError {
 
 /** The device has no room for an allocation. */
 export class OutOfMemoryError extends MoietyError {
+  override readonly name: string = "OutOfMemoryError";
   readonly code = "OUT_OF_MEMORY" as const;
   /** Bytes that were asked for. */
   readonly bytes: number;
@@ -73,16 +76,19 @@ export class OutOfMemoryError extends MoietyError {
 
 /** The device went away; tensors on it are lost. */
 export class DeviceLostError extends MoietyError {
+  override readonly name: string = "DeviceLostError";
   readonly code = "DEVICE_LOST" as const;
 }
 
 /** A loss, gradient or weight that is not finite where it must be. */
 export class NumericError extends MoietyError {
+  override readonly name: string = "NumericError";
   readonly code = "NUMERIC" as const;
 }
 
 /** A damaged or unknown file; `offset` is the byte at which it went wrong. */
 export class FormatError extends MoietyError {
+  override readonly name: string = "FormatError";
   readonly code = "FORMAT" as const;
   /** Byte offset from the start of the file. */
   readonly offset: number;
@@ -95,6 +101,7 @@ export class FormatError extends MoietyError {
 
 /** A configuration value that makes no sense; `key` and `value` name it. */
 export class ConfigError extends MoietyError {
+  override readonly name: string = "ConfigError";
   readonly code = "CONFIG" as const;
   /** The configuration key, as the user wrote it. */
   readonly key: string;
@@ -110,5 +117,6 @@ export class ConfigError extends MoietyError {
 
 /** A tensor, backend or scope that was used after it was disposed or donated. */
 export class UseAfterDisposeError extends MoietyError {
+  override readonly name: string = "UseAfterDisposeError";
   readonly code = "USE_AFTER_DISPOSE" as const;
 }

@@ -96,16 +96,22 @@ export interface OpDefinition<
 
 /** An op's definition without its types, as the library and the kit use it. */
 export interface ErasedDefinition {
+  /** As in {@link OpDefinition}. */
   infer(inputs: readonly (TensorSpec | undefined)[], attributes: Attributes): TensorSpec[];
+  /** As in {@link OpDefinition}. */
   residuals?(
     inputs: readonly (TensorSpec | undefined)[],
     attributes: Attributes,
   ): readonly TensorSpec[];
+  /** As in {@link OpDefinition}. */
   gradient?(
     call: GradientCall<OpInputs, Attributes, readonly Tensor[], readonly Tensor[]>,
   ): readonly (Tensor | undefined)[];
+  /** As in {@link OpDefinition}. */
   backward?(): AnyOp;
+  /** As in {@link OpDefinition}. */
   decompose?(inputs: OpInputs, attributes: Attributes): readonly Tensor[];
+  /** As in {@link OpDefinition}. */
   replay?(inputs: OpInputs, attributes: Attributes, kept: readonly Tensor[]): readonly Tensor[];
 }
 

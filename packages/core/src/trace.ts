@@ -60,10 +60,12 @@ export class Trace {
     this.engine = engine;
   }
 
+  /** Number of the next node. */
   get sequence(): number {
     return this.#sequence;
   }
 
+  /** Takes a number for a node. */
   nextSequence(): number {
     return this.#sequence++;
   }
@@ -92,6 +94,7 @@ export class Trace {
     });
   }
 
+  /** Gives back what every node held. */
   release(): void {
     for (const node of this.nodes) node.release();
   }

@@ -1,6 +1,7 @@
 import { deepseekV3Spec } from "@moiety/routers";
+import type { ConfigReader } from "../config-reader.ts";
 import type { Family } from "../family.ts";
-import { expertTensors, sharedTensors } from "./experts.ts";
+import { expertTensors } from "./experts.ts";
 import { gatedFfn } from "./llama.ts";
 
 /** DeepSeek-V3 (arXiv 2412.19437); its block. */
@@ -31,20 +32,18 @@ export const deepseekV3: Family = {
           routedScalingFactor: config.number("routed_scaling_factor"),
         }),
       },
-      expert: gatedFfn(config, config.count("moe_intermediate_size")),
+      expert: gatedFfn(config, expertSize(config)),
       shared: {
-        ...gatedFfn(
-          config,
-          config.count("moe_intermediate_size") * config.count("n_shared_experts"),
-        ),
+        ...gatedFfn(config, expertSize(config) * config.count("n_shared_experts")),
         merge: "add",
       },
     }),
     losses: () => [],
-    tensors: [
-      .../*#__PURE__*/ expertTensors("gate_proj", "up_proj", "down_proj"),
-      .../*#__PURE__*/ sharedTensors("shared_experts"),
-    ],
+    tensors: /*#__PURE__*/ expertTensors("gate_proj", "up_proj", "down_proj", "shared_experts"),
     prefix: "model.layers.{layer}.mlp.",
   },
 };
+
+function expertSize(config: ConfigReader): number {
+  return config.count("moe_intermediate_size");
+}

@@ -2,24 +2,30 @@ import type { TensorRule } from "@moiety/checkpoints";
 import type { ConfigReader } from "../config-reader.ts";
 import type { FamilyLoss } from "../family.ts";
 
-/** A router and gated experts, each under its own name. */
-export function expertTensors(gate: string, up: string, down: string): readonly TensorRule[] {
+/**
+ * A router and gated experts, each under its own name; with a name such as `shared_expert` also that
+ * expert and its gate.
+ */
+export function expertTensors(
+  gate: string,
+  up: string,
+  down: string,
+  shared?: string,
+): readonly TensorRule[] {
   const ofExpert = (name: string): string => `experts.{expert}.${name}.weight`;
-  return [
+  const ofShared = (name: string): string => `${shared}.${name}.weight`;
+  const routed = [
     { path: "router.weight", names: ["gate.weight"] },
     { path: "state.router.selectionBias", names: ["gate.e_score_correction_bias"] },
     { path: "experts.gateUp", names: [ofExpert(gate), ofExpert(up)] },
     { path: "experts.down", names: [ofExpert(down)] },
   ];
-}
-
-/** A gated shared expert under a name such as `shared_expert`, with its gate where it has one. */
-export function sharedTensors(name: string): readonly TensorRule[] {
-  const projections = [`${name}.gate_proj.weight`, `${name}.up_proj.weight`];
+  if (shared === undefined) return routed;
   return [
-    { path: "shared.ffn.gateUp", names: projections },
-    { path: "shared.ffn.down", names: [`${name}.down_proj.weight`] },
-    { path: "shared.gate", names: [`${name}_gate.weight`] },
+    ...routed,
+    { path: "shared.ffn.gateUp", names: [ofShared(gate), ofShared(up)] },
+    { path: "shared.ffn.down", names: [ofShared(down)] },
+    { path: "shared.gate", names: [`${shared}_gate.weight`] },
   ];
 }
 
@@ -27,4 +33,14 @@ export function sharedTensors(name: string): readonly TensorRule[] {
 export function pooledBalance(config: ConfigReader): readonly FamilyLoss[] {
   const coefficient = config.number("router_aux_loss_coef");
   return [{ name: "load_balancing_loss", kind: "huggingFaceBalance", coefficient }];
+}
+
+/** The losses of Switch Transformer. */
+export function switchLosses(config: ConfigReader): readonly FamilyLoss[] {
+  const balance = config.number("router_aux_loss_coef");
+  const size = config.number("router_z_loss_coef");
+  return [
+    { name: "load_balancing_loss", kind: "huggingFaceSwitchBalance", coefficient: balance },
+    { name: "router_z_loss", kind: "zLoss", coefficient: size },
+  ];
 }

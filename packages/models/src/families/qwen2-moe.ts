@@ -1,5 +1,5 @@
 import type { Family } from "../family.ts";
-import { sharedTensors } from "./experts.ts";
+import { expertTensors } from "./experts.ts";
 import { gatedFfn, llamaDecoder } from "./llama.ts";
 import { qwenBlock, qwenDefaults, qwenRouter, sparseByStep } from "./qwen.ts";
 
@@ -28,7 +28,7 @@ export const qwen2Moe: Family = {
         merge: "gate",
       },
     }),
-    tensors: [...qwenBlock.tensors, .../*#__PURE__*/ sharedTensors("shared_expert")],
+    tensors: /*#__PURE__*/ expertTensors("gate_proj", "up_proj", "down_proj", "shared_expert"),
   },
   decoder: {
     ...llamaDecoder,

@@ -1,5 +1,14 @@
+import type { TensorRule } from "@moiety/checkpoints";
 import { switchSpec } from "@moiety/routers";
 import type { Family } from "../family.ts";
+import { switchLosses } from "./experts.ts";
+
+const tensors: readonly TensorRule[] = [
+  { path: "router.weight", names: ["router.classifier.weight"] },
+  { path: "router.bias", names: ["router.classifier.bias"] },
+  { path: "experts.up", names: ["experts.expert_{expert}.wi.weight"] },
+  { path: "experts.down", names: ["experts.expert_{expert}.wo.weight"] },
+];
 
 /** Switch Transformer (arXiv 2101.03961); its block. */
 export const switchTransformers: Family = {
@@ -33,24 +42,8 @@ export const switchTransformers: Family = {
         gated: false,
       },
     }),
-    losses: (config) => [
-      {
-        name: "load_balancing_loss",
-        kind: "huggingFaceSwitchBalance",
-        coefficient: config.number("router_aux_loss_coef"),
-      },
-      {
-        name: "router_z_loss",
-        kind: "zLoss",
-        coefficient: config.number("router_z_loss_coef"),
-      },
-    ],
-    tensors: [
-      { path: "router.weight", names: ["router.classifier.weight"] },
-      { path: "router.bias", names: ["router.classifier.bias"] },
-      { path: "experts.up", names: ["experts.expert_{expert}.wi.weight"] },
-      { path: "experts.down", names: ["experts.expert_{expert}.wo.weight"] },
-    ],
+    losses: switchLosses,
+    tensors,
     prefix: "encoder.block.{layer}.layer.1.mlp.",
   },
 };
