@@ -1,3 +1,3 @@
 import { library } from "../../tools/tsdown.js";
 
-export default library(["src/index.ts", "src/ops/index.ts"]);
+export default library(["src/index.ts", "src/op-table.ts"]);

@@ -7,7 +7,6 @@ import {
   UnsupportedError,
   UseAfterDisposeError,
   add,
-  allOps,
   defineBackend,
   donate,
   groupRows,
@@ -17,6 +16,7 @@ import {
   softmax,
   sum,
 } from "@moiety/core";
+import { allOps } from "@moiety/core/ops";
 import { describe, expect, it } from "vitest";
 import { cpuDriver, create } from "./index.ts";
 import defaultCreate from "./index.ts";

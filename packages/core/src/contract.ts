@@ -15,7 +15,8 @@
  * - Tensors are dense and row-major, with no padding. A `bool` element is one u32 word, 0 or 1.
  * - `run` has already been validated: ranks, shapes, dtypes and attributes are right.
  * - A dimension may be 0. Row and expert ids outside their range mean "nothing" where the op says so.
- * - Ties go to the lower index. NaN ranks below every number in `topK`, `argsort`, `max` and `min`.
+ * - Ties go to the lower index. NaN ranks below every number in `topK` and `argsort`, and loses to every
+ *   number in `max` and `min`.
  * - A driver keeps its own order: a later call sees what an earlier one wrote.
  */
 

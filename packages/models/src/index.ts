@@ -39,3 +39,4 @@ export { type LoadOptions, type ModelSource, type ReadyModel, loadModel } from "
 export { blockRules, modelRules } from "./rules.ts";
 export { type SampleOptions, sampleIndex } from "./sample.ts";
 export { type ModelContent, modelEntries, saveModel } from "./save.ts";
+export { mapShapes, shapesByPath } from "./tree.ts";

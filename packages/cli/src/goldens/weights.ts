@@ -8,7 +8,7 @@ import {
   splitPath,
 } from "@moiety/checkpoints";
 import type { Backend, FloatDType, Shape, Tensor } from "@moiety/core";
-import type { ConfiguredBlock } from "@moiety/models";
+import { type ConfiguredBlock, mapShapes, shapesByPath } from "@moiety/models";
 import type { GoldenCase, Recorded, Values } from "./case.ts";
 
 /** Before the names of weights in a case. */
@@ -45,7 +45,7 @@ export async function loadWeights(
     const { data, shape } = await readPath(reader, binding, dtype);
     leaves.set(binding.path, backend.tensor(data, { shape, dtype }));
   }
-  return fillTree(block.shapes, "", leaves);
+  return mapShapes(block.shapes, (_, path) => leaves.get(path)) as LeafTree;
 }
 
 /** Takes the values of a leaf apart into the case's tensors of which it is made, by name. */
@@ -93,30 +93,4 @@ function weightReader(tensors: ReadonlyMap<string, Recorded>): TensorReader {
       target.set(bytesOf(name).subarray(byteStart, byteStart + target.length));
     },
   };
-}
-
-function shapesByPath(tree: unknown, path = ""): Map<string, Shape> {
-  if (isShape(tree)) return new Map([[path, tree]]);
-  if (typeof tree !== "object" || tree === null) return new Map();
-  return new Map(
-    Object.entries(tree).flatMap(([key, child]) => [...shapesByPath(child, below(path, key))]),
-  );
-}
-
-function fillTree(tree: unknown, path: string, leaves: ReadonlyMap<string, Tensor>): LeafTree {
-  const entries = Object.entries(tree as object).map(([key, child]) => {
-    const place = below(path, key);
-    if (isShape(child)) return [key, leaves.get(place)] as const;
-    const isTree = typeof child === "object" && child !== null;
-    return [key, isTree ? fillTree(child, place, leaves) : undefined] as const;
-  });
-  return Object.fromEntries(entries);
-}
-
-function isShape(value: unknown): value is Shape {
-  return Array.isArray(value);
-}
-
-function below(path: string, key: string): string {
-  return path === "" ? key : `${path}.${key}`;
 }

@@ -2,28 +2,6 @@
  * Every op, and the functions that make them pleasant to call.
  * @packageDocumentation
  */
-import type { AnyOp } from "../op.ts";
-import { attention, attentionBackward } from "./attention.ts";
-import { cast } from "./cast.ts";
-import { compare } from "./compare.ts";
-import { fill, iota } from "./creation.ts";
-import { cumsum } from "./cumsum.ts";
-import { binary, broadcast, reduce, unary, where } from "./elementwise.ts";
-import { gatherRows, putAlong, segmentSum, takeAlong } from "./gather.ts";
-import { groupedMatmul, groupedMatmulGradWeights } from "./grouped.ts";
-import { groupRows } from "./grouping.ts";
-import { concat, pad, slice, writeSlice } from "./layout.ts";
-import { crossEntropy, crossEntropyBackward } from "./loss.ts";
-import { matmul } from "./matmul.ts";
-import { rmsNorm, rmsNormBackward } from "./norm.ts";
-import { adamW } from "./optimizer.ts";
-import { dequantize } from "./quantized.ts";
-import { normal, randomBits, uniform } from "./random.ts";
-import { rope } from "./rope.ts";
-import { logSumExp, softmax } from "./softmax.ts";
-import { argsort, topK } from "./sort.ts";
-import { transpose } from "./transpose.ts";
-
 export { gelu, geluTanh, relu, reluSquared, silu } from "./activation.ts";
 export {
   abs,
@@ -111,46 +89,3 @@ export {
 export { logSumExp, softmax } from "./softmax.ts";
 export { argmax, argsort, topK } from "./sort.ts";
 export { moveAxis, transpose } from "./transpose.ts";
-
-/** Every op of this folder, for kits and documentation. */
-export const allOps: readonly AnyOp[] = [
-  fill,
-  iota,
-  cast,
-  unary,
-  binary,
-  compare,
-  where,
-  broadcast,
-  reduce,
-  cumsum,
-  matmul,
-  transpose,
-  slice,
-  writeSlice,
-  concat,
-  pad,
-  gatherRows,
-  takeAlong,
-  putAlong,
-  segmentSum,
-  topK,
-  argsort,
-  groupRows,
-  groupedMatmul,
-  groupedMatmulGradWeights,
-  randomBits,
-  uniform,
-  normal,
-  dequantize,
-  softmax,
-  logSumExp,
-  rmsNorm,
-  rmsNormBackward,
-  rope,
-  attention,
-  attentionBackward,
-  crossEntropy,
-  crossEntropyBackward,
-  adamW,
-];
