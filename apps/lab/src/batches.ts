@@ -1,7 +1,8 @@
 import { foldIn, hostBits } from "@moiety/core";
 import type { RandomKey } from "@moiety/core";
 import type { Domain } from "./domain.ts";
-import { choice } from "./random-choice.ts";
+import { choice, streamKey } from "./random-choice.ts";
+import type { Settings } from "./settings.ts";
 import { readWindows } from "./windows.ts";
 import type { Batch, Window } from "./windows.ts";
 
@@ -29,4 +30,14 @@ export function trainingBatch(
     return { domain, start: choice(bits[2 * row + 1] ?? 0, bytes - shape.length) };
   });
   return readWindows(domains, "training", windows, shape.length);
+}
+
+/** The batches of a run, by step. */
+export function trainingBatches(
+  { seed, training }: Pick<Settings, "seed" | "training">,
+  domains: readonly Domain[],
+): (step: number) => Batch {
+  const key = streamKey(seed, "batches");
+  const shape = { rows: training.batchSize, length: training.sequenceLength };
+  return (step) => trainingBatch(domains, key, step, shape);
 }

@@ -61,7 +61,8 @@ async function runExperiment(
   surroundings: Surroundings,
   experiment: Experiment,
 ): Promise<void> {
-  const run = options.resume === undefined ? startRun(options, surroundings) : resumeRun(options);
+  const run =
+    options.resume === undefined ? await startRun(options, surroundings) : resumeRun(options);
   const { output, signal } = surroundings;
   const context = { ...run, stopAfter: options.stopAfter ?? null };
   const log = createRunLog(context, surroundings.progress, surroundings.now);
@@ -89,11 +90,11 @@ interface Run {
 }
 
 /** Makes the folder last, so that nothing is left behind by options that do not hold. */
-function startRun(options: Options, surroundings: Surroundings): Run {
+async function startRun(options: Options, surroundings: Surroundings): Promise<Run> {
   const chosen = newSettings(options);
   const text = loadText(options.text ?? null, chosen.training.sequenceLength);
   const path = options.out ?? datedFolder(surroundings.date(), surroundings.workingFolder);
-  const folder = createRunFolder(path);
+  const folder = await createRunFolder(path);
   const settings: Settings = { ...chosen, text: text.files, textDigest: text.digest };
   writeSettings(folder.settings, settings);
   return { settings, text, folder };

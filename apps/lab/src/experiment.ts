@@ -1,11 +1,9 @@
 import type { Backend } from "@moiety/core";
-import { disposeTree } from "@moiety/train";
-import { loadTrainings, saveTrainings } from "@moiety/train/node";
-import { existsSync } from "node:fs";
 import { createBackend } from "./backends.ts";
-import { trainingBatch } from "./batches.ts";
+import { trainingBatches } from "./batches.ts";
 import { evaluate } from "./evaluation.ts";
 import type { Experiment, ExperimentContext } from "./experiment-context.ts";
+import { fitSteps } from "./fit-steps.ts";
 import { heldOutBatches, heldOutWindows, partOfWindows } from "./held-out.ts";
 import {
   type Learner,
@@ -15,35 +13,16 @@ import {
   recordOf,
 } from "./learner.ts";
 import { modelOf } from "./model-config.ts";
+import { type Pair, modelNames } from "./pair.ts";
 import { denseModel } from "./presets.ts";
 import { streamKey } from "./random-choice.ts";
 import type { Ending, Evaluation, ExperimentResult, ModelName, ModelResult } from "./result.ts";
-import { verifyModel, writeModel } from "./saved-models.ts";
-import { evaluationSteps, stepsWithin } from "./schedule.ts";
+import { type Progress, loadProgress, modelFolder, saveProgress } from "./run-checkpoint.ts";
+import { writeModel } from "./saved-models.ts";
+import { evaluationSteps } from "./schedule.ts";
 import type { Settings } from "./settings.ts";
 import { modelSize } from "./size.ts";
-import type { Batch, Window } from "./windows.ts";
-
-/** Both models, side by side. */
-type Pair<T> = Readonly<Record<ModelName, T>>;
-
-/** Where a run stands. */
-interface Progress {
-  readonly snapshots: Pair<Snapshot>;
-  /** Seconds of training so far, of each model. */
-  readonly seconds: Pair<number>;
-}
-
-/** What stands beside the snapshots in a checkpoint. */
-interface SavedProgress extends Pick<Progress, "seconds"> {
-  /** Digests of the model folders, where they hold the same step. */
-  readonly digests?: Pair<string> | undefined;
-}
-
-/** Trial steps of each model by which a time is turned into a number of steps; the first warms up. */
-const trialSteps = 4;
-
-const names: readonly ModelName[] = ["sparse", "dense"];
+import type { Window } from "./windows.ts";
 
 /**
  * The lab's first experiment: a sparse and a dense model of equal active parameters learn the same
@@ -61,11 +40,13 @@ export const runExperiment: Experiment = async (context) => {
       settings.evaluation.windows,
       settings.training.sequenceLength,
     );
-    const start = await startOf(context, learners, backend, windows.length);
+    const start =
+      (await loadProgress(context.folder, backend)) ??
+      beginning(learners, settings.steps ?? (await fitSteps(context, learners, windows.length)));
     context.begin(start.snapshots.sparse.steps, start.snapshots.sparse.step);
     const held = { windows, backend };
-    const { progress, ending } = await trainPair(context, learners, start, held);
-    return await conclude(context, learners, progress, ending, held);
+    const trained = await trainPair(context, learners, start, held);
+    return await conclude(context, learners, trained, held);
   } finally {
     await backend.dispose();
   }
@@ -77,56 +58,11 @@ function learnersOf(settings: Settings, backend: Backend): Pair<Learner> {
   return { sparse: make("sparse"), dense: make("dense") };
 }
 
-/** The checkpoint of a run that goes on, or a fresh start of as many steps as there is time for. */
-async function startOf(
-  context: ExperimentContext,
-  learners: Pair<Learner>,
-  backend: Backend,
-  windows: number,
-): Promise<Progress> {
-  const { settings, folder } = context;
-  if (existsSync(folder.checkpoint)) {
-    const { snapshots, metadata } = await loadTrainings(
-      folder.checkpoint,
-      backend,
-      undefined,
-      names,
-    );
-    const { seconds, digests } = metadata as unknown as SavedProgress;
-    for (const name of names) await verifyModel(folderOf(name, folder), digests?.[name]);
-    return { snapshots: snapshots as unknown as Pair<Snapshot>, seconds };
-  }
-  const steps = settings.steps ?? (await fitSteps(context, learners, windows));
-  const snapshots = { sparse: learners.sparse.start(steps), dense: learners.dense.start(steps) };
-  return { snapshots, seconds: { sparse: 0, dense: 0 } };
-}
-
-/** Times a few steps on parameters that are thrown away, and fits the schedule to the minutes. */
-async function fitSteps(
-  { settings, text }: ExperimentContext,
-  learners: Pair<Learner>,
-  windows: number,
-): Promise<number> {
-  const started = performance.now();
-  const batchOf = batches(settings, text.domains);
-  const trials = new Array<number>(trialSteps).fill(0);
-  for (const name of names) {
-    const events = learners[name].learn(learners[name].start(trialSteps), batchOf);
-    let last: Snapshot | undefined;
-    for await (const { step, seconds, snapshot } of events) {
-      trials[step - 1] = (trials[step - 1] ?? 0) + seconds;
-      last = snapshot;
-    }
-    disposeTree(last);
-  }
-  const spent = (performance.now() - started) / 1000;
-  return stepsWithin({
-    trialSeconds: trials.slice(1),
-    seconds: (settings.minutes ?? 0) * 60 - spent,
-    windows,
-    training: settings.training,
-    evaluation: settings.evaluation,
-  });
+function beginning({ sparse, dense }: Pair<Learner>, steps: number): Progress {
+  return {
+    snapshots: { sparse: sparse.start(steps), dense: dense.start(steps) },
+    seconds: { sparse: 0, dense: 0 },
+  };
 }
 
 interface HeldOut {
@@ -134,23 +70,32 @@ interface HeldOut {
   readonly backend: Backend;
 }
 
+/** How far the training came. */
+interface Trained {
+  readonly progress: Progress;
+  readonly ending: Ending;
+  /** The comparison after the schedule's last step, where it was taken just now. */
+  readonly final: Pair<Evaluation> | undefined;
+}
+
 async function trainPair(
   context: ExperimentContext,
   learners: Pair<Learner>,
   start: Progress,
   held: HeldOut,
-): Promise<{ progress: Progress; ending: Ending }> {
+): Promise<Trained> {
   const { settings, text, signal } = context;
   const { steps, step: done } = start.snapshots.sparse;
   const last = Math.min(steps, context.stopAfter ?? steps);
   const marks = new Set(evaluationSteps(steps, settings.evaluation.evaluations));
   const part = partOfWindows(held.windows, settings.evaluation.partOfWindows);
-  const batchOf = batches(settings, text.domains);
+  const batchOf = trainingBatches(settings, text.domains);
   const events = {
     sparse: learners.sparse.learn(start.snapshots.sparse, batchOf),
     dense: learners.dense.learn(start.snapshots.dense, batchOf),
   };
   let progress = start;
+  let final: Pair<Evaluation> | undefined;
   for (let step = done + 1; step <= last && !signal.aborted; step++) {
     const taken = { sparse: await next(events.sparse), dense: await next(events.dense) };
     progress = {
@@ -160,48 +105,47 @@ async function trainPair(
         dense: progress.seconds.dense + taken.dense.seconds,
       },
     };
-    const marked = marks.has(step) && step < steps;
-    for (const name of names) {
-      const record = recordOf(name, taken[name]);
-      const scored = marked
-        ? {
-            heldOutBitsPerByte: mean(
-              (await score(context, learners[name], progress, part, held)).bitsPerByte,
-            ),
-          }
-        : {};
-      context.step({ ...record, ...scored });
+    const windows = step === steps ? held.windows : part;
+    final = undefined;
+    if (marks.has(step)) {
+      final = {
+        sparse: await score(context, learners.sparse, progress, windows, held),
+        dense: await score(context, learners.dense, progress, windows, held),
+      };
     }
-    if (marked) await save(context, progress);
+    for (const name of modelNames) {
+      const heldOut = final && { heldOutBitsPerByte: mean(final[name].bitsPerByte) };
+      context.step({ ...recordOf(name, taken[name]), ...heldOut });
+    }
+    if (final) await saveProgress(context, progress);
   }
-  await save(context, progress);
+  await saveProgress(context, progress);
   const reached = progress.snapshots.sparse.step;
   const ending = reached === steps ? "finished" : reached >= last ? "stopped" : "interrupted";
-  return { progress, ending };
+  return { progress, ending, final: reached === steps ? final : undefined };
 }
 
 /** Compares the models, unless the run was interrupted, and writes them. */
 async function conclude(
   context: ExperimentContext,
   learners: Pair<Learner>,
-  progress: Progress,
-  ending: Ending,
+  { progress, ending, final }: Trained,
   held: HeldOut,
 ): Promise<ExperimentResult> {
   const { settings, text, folder } = context;
   const write = async (name: ModelName) => {
     const { params, state } = progress.snapshots[name];
-    return writeModel(folderOf(name, folder), { ...learners[name].configured, params, state });
+    return writeModel(modelFolder(name, folder), { ...learners[name].configured, params, state });
   };
   const saved = { sparse: await write("sparse"), dense: await write("dense") };
-  await save(context, progress, { sparse: saved.sparse.digest, dense: saved.dense.digest });
-  const notes = names.flatMap((name) => saved[name].warnings);
+  await saveProgress(context, progress, { sparse: saved.sparse.digest, dense: saved.dense.digest });
+  const notes = modelNames.flatMap((name) => saved[name].warnings);
   const models: Partial<Record<ModelName, ModelResult>> = {};
-  for (const name of names) {
+  for (const name of modelNames) {
     const evaluation =
       ending === "interrupted"
         ? null
-        : await score(context, learners[name], progress, held.windows, held);
+        : (final?.[name] ?? (await score(context, learners[name], progress, held.windows, held)));
     models[name] = resultOf(name, settings, progress, evaluation);
   }
   for (const line of notes) context.note(line);
@@ -252,30 +196,6 @@ async function score(
   const { params, state } = snapshots[name];
   const { model } = configured;
   return evaluate({ model, params, state }, batchesOfWindows, text.domains.length, backend);
-}
-
-/** Both models in one file, so that a run that is cut off never has them at different steps. */
-async function save(
-  { folder, flush }: ExperimentContext,
-  { snapshots, seconds }: Progress,
-  digests?: Pair<string>,
-): Promise<void> {
-  flush();
-  const metadata = { seconds, ...(digests && { digests }) };
-  await saveTrainings(folder.checkpoint, snapshots, { metadata });
-}
-
-function folderOf(name: ModelName, folder: ExperimentContext["folder"]): string {
-  return name === "sparse" ? folder.model : folder.denseModel;
-}
-
-function batches(
-  { seed, training }: Settings,
-  domains: ExperimentContext["text"]["domains"],
-): (step: number) => Batch {
-  const key = streamKey(seed, "batches");
-  const shape = { rows: training.batchSize, length: training.sequenceLength };
-  return (step) => trainingBatch(domains, key, step, shape);
 }
 
 async function next(events: AsyncGenerator<LearnerEvent, Snapshot>): Promise<LearnerEvent> {

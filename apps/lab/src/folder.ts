@@ -1,5 +1,6 @@
-import { existsSync, mkdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { makeFolder } from "@moiety/checkpoints/node";
 import { ConfigError } from "@moiety/core";
 
 /** Where the parts of a run lie. */
@@ -50,7 +51,7 @@ export function datedFolder(now: Date, workingFolder: string): string {
  * @throws ConfigError where it holds a run already, is a file, or cannot be written; then nothing
  *   in it has changed.
  */
-export function createRunFolder(path: string): RunFolder {
+export async function createRunFolder(path: string): Promise<RunFolder> {
   const folder = runFolder(path);
   const { path: own, ...parts } = folder;
   const taken = Object.values(parts).find((part) => existsSync(part));
@@ -63,7 +64,7 @@ export function createRunFolder(path: string): RunFolder {
     );
   }
   try {
-    mkdirSync(own, { recursive: true });
+    await makeFolder(own);
     const probe = join(own, `.probe-${process.pid}`);
     writeFileSync(probe, "", { flag: "wx" });
     rmSync(probe);

@@ -1,15 +1,10 @@
 import { randomUUID } from "node:crypto";
-import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
+import { open, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { ConfigError } from "@moiety/core";
 
 /** Name of the manifest in the folder of a saved training. */
 export const MANIFEST = "training.json";
-
-/** Makes the folder if need be. @throws ConfigError */
-export async function makeFolder(folder: string): Promise<void> {
-  await orRefuse(folder, mkdir(folder, { recursive: true }));
-}
 
 /** Writes a small file beside its place, onto the disk, and renames it. @throws ConfigError */
 export async function writeAtomically(folder: string, name: string, text: string): Promise<void> {

@@ -1,11 +1,11 @@
 import { createHash, randomUUID } from "node:crypto";
 import { join } from "node:path";
 import { type TensorEntry, hostEntry } from "@moiety/checkpoints";
-import { writeSafetensors } from "@moiety/checkpoints/node";
+import { makeFolder, writeSafetensors } from "@moiety/checkpoints/node";
 import { ConfigError, type Tensor } from "@moiety/core";
 import type { TrainingSnapshot } from "../snapshot.ts";
 import { storedAs } from "./dtype.ts";
-import { MANIFEST, makeFolder, removeStale, writeAtomically } from "./folder.ts";
+import { MANIFEST, removeStale, writeAtomically } from "./folder.ts";
 import type { Manifest, SavedRun } from "./manifest.ts";
 import { describeTree, plainValue } from "./tree.ts";
 
