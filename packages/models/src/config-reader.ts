@@ -107,6 +107,16 @@ export class ConfigReader {
     return typeof inside === "number" ? inside : this.number("rope_theta");
   }
 
+  /**
+   * Major number of the transformers release that wrote the configuration; `undefined` where none is
+   * named. Releases differ in a few computations, and a file means what its writer computed.
+   */
+  release(): number | undefined {
+    const version = this.value("transformers_version");
+    const [, major] = (typeof version === "string" && /^v?(\d+)\./.exec(version)) || [];
+    return major === undefined ? undefined : Number(major);
+  }
+
   /** Throws {@link UnsupportedError} for a value that is neither absent nor one of those built. */
   requireSupported(supported: Readonly<Record<string, readonly JsonValue[]>>): void {
     for (const [key, allowed] of Object.entries(supported)) {

@@ -1,6 +1,7 @@
+import { create } from "@moiety/backend-cpu";
 import { describe, expect, it } from "vitest";
 import { type JsonObject, jsonDocument } from "@moiety/checkpoints";
-import { ConfigError, type MoietyError, UnsupportedError } from "@moiety/core";
+import { ConfigError, type MoietyError, UnsupportedError, randomKey } from "@moiety/core";
 import { completeConfig } from "./complete-config.ts";
 import { families, familyOf } from "./families/index.ts";
 import { blockFromConfig, modelFromConfig } from "./from-config.ts";
@@ -112,4 +113,34 @@ it("builds the block of every family, each leaf with its place in a state dict",
     const ruled = block.rules.map(({ path }) => path);
     expect(ruled).toEqual(expect.arrayContaining(paths));
   }
+});
+
+describe("a configuration means what the release that wrote it computed", () => {
+  // Both experts of the best group score below 0 with their bias, so that a 0 elsewhere beats them.
+  it.each([
+    ["4.57.6", [2]],
+    ["v4.57.6", [2]],
+    ["5.18.0", [0]],
+    [undefined, [0]],
+  ])("groups of deepseek_v3 in release %s", async (release, chosen) => {
+    const { layer } = blockFromConfig(familyOf("deepseek_v3"), {
+      hidden_size: 1,
+      moe_intermediate_size: 1,
+      n_routed_experts: 4,
+      num_experts_per_tok: 1,
+      n_group: 2,
+      topk_group: 1,
+      ...(release !== undefined && { transformers_version: release }),
+    });
+    const backend = await create();
+    const { params, state } = layer.init(randomKey(1), { backend });
+    const weight = backend.tensor([2, 1, 0, 0], { shape: [4, 1] });
+    const selectionBias = backend.tensor([-2, -2, -3, -3]);
+    const routing = layer.route(
+      { ...params, router: { weight } },
+      { router: { ...state.router, selectionBias } },
+      backend.tensor([1], { shape: [1, 1] }),
+    );
+    expect(routing.kind === "token-choice" && [...(await routing.indices.read())]).toEqual(chosen);
+  });
 });

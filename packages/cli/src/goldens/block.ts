@@ -1,3 +1,4 @@
+import type { JsonObject } from "@moiety/checkpoints";
 import {
   FormatError,
   type Tensor,
@@ -56,7 +57,7 @@ interface CaseLoss {
 export function blockHandler(family: Family): CaseHandler {
   return async (golden, context) => {
     for (const name of REQUIRED) requireTensor(golden, name);
-    const block = blockFromConfig(family, golden.config);
+    const block = blockFromConfig(family, { ...releaseOf(golden), ...golden.config });
     const bindings = bindBlock(block);
     const losses = lossesOf(golden, block);
     const ledger = new Ledger(
@@ -236,4 +237,10 @@ function sumsBehind(golden: GoldenCase, { hiddenSize, moe }: ConfiguredBlock): n
   const { spec } = moe.router;
   const inner = moe.expert.intermediateSize + (moe.shared?.intermediateSize ?? 0);
   return [hiddenSize, spec.experts, spec.topK, hiddenSize, inner, tokens, inner, hiddenSize];
+}
+
+/** The release of transformers that made the case, under the key by which a configuration names it. */
+function releaseOf({ about: { source } }: GoldenCase): JsonObject {
+  const version = isObject(source) ? source["version"] : undefined;
+  return typeof version === "string" ? { transformers_version: version } : {};
 }

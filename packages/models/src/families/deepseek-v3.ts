@@ -28,6 +28,8 @@ export const deepseekV3: Family = {
           numExpertsPerTok: config.count("num_experts_per_tok"),
           nGroup: config.count("n_group"),
           topkGroup: config.count("topk_group"),
+          // Before release 5, experts of other groups score 0 and can beat negative biased scores.
+          groupFill: (config.release() ?? 5) < 5 ? "zero" : "mask",
           normTopkProb: config.flag("norm_topk_prob"),
           routedScalingFactor: config.number("routed_scaling_factor"),
         }),
