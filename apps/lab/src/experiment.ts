@@ -117,7 +117,7 @@ async function trainPair(
       const heldOut = final && { heldOutBitsPerByte: mean(final[name].bitsPerByte) };
       context.step({ ...recordOf(name, taken[name]), ...heldOut });
     }
-    if (final) await saveProgress(context, progress);
+    if (final && step < last) await saveProgress(context, progress);
   }
   await saveProgress(context, progress);
   const reached = progress.snapshots.sparse.step;

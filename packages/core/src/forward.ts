@@ -3,7 +3,7 @@ import { ConfigError, UnsupportedError } from "./errors.ts";
 import { backpropagate, seedOf } from "./gradient.ts";
 import type { Module } from "./module.ts";
 import type { Routing } from "./moe/routing.ts";
-import { assertSynchronous, tensorsIn } from "./scope.ts";
+import { assertSynchronous, mapTensors, tensorsIn } from "./scope.ts";
 import { type Tensor, alias, internals, isTensor } from "./tensor.ts";
 import { GradientNode, LeanSegment, type Trace, traceOf } from "./trace.ts";
 
@@ -179,7 +179,7 @@ function reattach<Result>(
   const replacements = new Map(
     owned.map((tensor, index) => [tensor, alias(tensor, { node, index })]),
   );
-  return replaceTensors(result, replacements);
+  return mapTensors(result, (tensor) => replacements.get(tensor) ?? tensor);
 }
 
 function recompute<Result>(
@@ -214,26 +214,4 @@ function ownedBy(segment: LeanSegment, result: unknown): Tensor[] {
     const source = tensor[internals].source;
     return source !== undefined && segment.owns(source);
   });
-}
-
-function replaceTensors<Result>(result: Result, replacements: ReadonlyMap<Tensor, Tensor>): Result {
-  const seen = new Map<unknown, unknown>();
-  const replace = (value: unknown): unknown => {
-    if (typeof value !== "object" || value === null) return value;
-    const direct = replacements.get(value as Tensor) ?? seen.get(value);
-    if (direct !== undefined) return direct;
-    if (Array.isArray(value)) return remember(value, value.map(replace));
-    if (value instanceof Map) {
-      return remember(value, new Map([...value].map(([key, item]) => [key, replace(item)])));
-    }
-    const prototype: unknown = Object.getPrototypeOf(value);
-    if (prototype !== Object.prototype && prototype !== null) return value;
-    const entries = Object.entries(value).map(([key, item]) => [key, replace(item)] as const);
-    return remember(value, Object.fromEntries(entries));
-  };
-  const remember = <T>(before: unknown, after: T): T => {
-    seen.set(before, after);
-    return after;
-  };
-  return replace(result) as Result;
 }

@@ -31,6 +31,18 @@ describe("valueAndGrad", () => {
     for (const tensor of [loss, grads.a, aux.product]) expect(tensor?.traced).toBe(false);
   });
 
+  it("frees what stands beside the loss of its gradient, in maps and sets too", async () => {
+    const { aux } = valueAndGrad((p: { x: Tensor }) => {
+      const squares = mul(p.x, p.x);
+      const aux = { map: new Map([["squares", squares]]), set: new Set([squares]) };
+      return { loss: sum(squares), aux };
+    })({ x: f64([3]) });
+    const [inSet] = aux.set;
+    expect(aux.map.get("squares")).toBe(inSet);
+    expect(inSet?.traced).toBe(false);
+    expect(await values(inSet)).toEqual([9]);
+  });
+
   it("adds the gradients of several uses", async () => {
     const { grads } = valueAndGrad((p: { x: Tensor }) => sum(add(mul(p.x, p.x), exp(p.x))))({
       x: f64([0, 1]),

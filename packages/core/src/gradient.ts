@@ -3,6 +3,7 @@ import { fill } from "./ops/creation.ts";
 import { isFloat } from "./dtype.ts";
 import type { Engine } from "./engine.ts";
 import { ConfigError, ShapeError, UnsupportedError } from "./errors.ts";
+import { mapTensors } from "./scope.ts";
 import { formatShape, sameShape } from "./shape.ts";
 import { type Tensor, alias, internals, isTensor, stopGradient } from "./tensor.ts";
 import {
@@ -74,7 +75,7 @@ export function valueAndGrad<Params, Args extends readonly unknown[], Aux>(
           const node = leaves.get(path);
           return (node && gradients.get(node)?.[0]) ?? null;
         });
-        return { loss: stopGradient(loss), grads, aux: detachAll(aux) };
+        return { loss: stopGradient(loss), grads, aux: mapTensors(aux, stopGradient) };
       });
     } finally {
       trace.release();
@@ -251,8 +252,4 @@ function engineOfTree(params: unknown): Engine {
     return (isTensor(leaf) ? leaf : leaf.codes)[internals].engine;
   }
   throw new ConfigError("valueAndGrad needs a parameter tree with a tensor", "params", params);
-}
-
-function detachAll<Aux>(aux: Aux): Aux {
-  return mapTree(aux, (leaf) => (isTensor(leaf) ? stopGradient(leaf) : leaf)) as Aux;
 }

@@ -50,6 +50,28 @@ export function tensorsIn(value: unknown): Set<Tensor> {
   return found;
 }
 
+/** A copy of a value with other tensors, through arrays, plain objects, maps and sets. */
+export function mapTensors<T>(value: T, map: (tensor: Tensor) => Tensor): T {
+  const seen = new Map<unknown, unknown>();
+  const copy = (item: unknown): unknown => {
+    if (typeof item !== "object" || item === null) return item;
+    const before = seen.get(item);
+    if (before !== undefined) return before;
+    const after = copyOf(item);
+    seen.set(item, after);
+    return after;
+  };
+  const copyOf = (item: object): unknown => {
+    if (isTensor(item)) return map(item);
+    if (Array.isArray(item)) return item.map(copy);
+    if (item instanceof Set) return new Set([...item].map(copy));
+    if (item instanceof Map) return new Map([...item].map(([key, child]) => [key, copy(child)]));
+    if (!isPlainObject(item)) return item;
+    return Object.fromEntries(Object.entries(item).map(([key, child]) => [key, copy(child)]));
+  };
+  return copy(value) as T;
+}
+
 /** Throws unless a scope's result is there now: tensors of a later turn would outlive the scope. */
 export function assertSynchronous(result: unknown): void {
   if (typeof result !== "object" || result === null) return;

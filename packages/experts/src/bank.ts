@@ -11,7 +11,6 @@ import {
   type Tensor,
   bankRows,
   fusedFfn,
-  gather,
 } from "@moiety/core";
 import { type DenseOptions, descriptorOf, requireSize } from "./options.ts";
 import type { FfnParams } from "./params.ts";
@@ -48,11 +47,8 @@ export function ffnBank(options: BankOptions<DenseOptions>): FfnBank<FfnParams> 
       return { params: drawFfn(shapes, initializerRange, key, init), state: {} };
     },
     ffn: (params) => fusedFfn(descriptor, weightsOf(params)),
-    forward(params: FfnParams, rows: Rows): Tensor {
-      const { offsets, group } = rows;
-      const plain = rows.weights ? { source: gather(rows), offsets, group } : rows;
-      return bankRows(plain, weightsOf(params), descriptor);
-    },
+    forward: (params: FfnParams, rows: Rows): Tensor =>
+      bankRows(rows, weightsOf(params), descriptor),
   };
 }
 

@@ -5,17 +5,15 @@ import {
   add,
   arange,
   cast,
+  countIds,
   div,
   full,
   greater,
-  groupRows,
   less,
   maximum,
   mul,
   segmentSum,
   select,
-  slice,
-  sub,
   sum,
 } from "@moiety/core";
 
@@ -81,10 +79,8 @@ export function countChoices(indices: Tensor, routing: RoutingBase, stretches: S
           add(counted, mul(stretchOfToken(indices, stretches).reshape([tokens, 1]), experts)),
           buckets,
         );
-  const [, , offsets] = groupRows(placed.reshape([tokens * k]), { groups: buckets });
-  const ends = slice(offsets, { starts: [1], sizes: [buckets] });
-  const starts = slice(offsets, { starts: [0], sizes: [buckets] });
-  return cast(sub(ends, starts), { dtype: floatOf(logits) }).reshape([count, experts]);
+  const counts = countIds(placed.reshape([tokens * k]), buckets);
+  return cast(counts, { dtype: floatOf(logits) }).reshape([count, experts]);
 }
 
 /** `values [S, n]` divided by `counts [S, 1]`; 0 where there is nothing to count. */

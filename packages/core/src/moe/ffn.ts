@@ -1,13 +1,12 @@
 import { ConfigError, ShapeError } from "../errors.ts";
 import { pullBack } from "../gradient.ts";
 import { type Op, defineOp } from "../op.ts";
+import { requireDType, requireFloat, requireSameDType } from "../ops/checks.ts";
 import {
   add,
-  div,
   gatherRows,
   gelu,
   geluTanh,
-  groupRows,
   groupedMatmul,
   maximum,
   minimum,
@@ -18,9 +17,8 @@ import {
   slice,
   zerosLike,
 } from "../ops/index.ts";
-import { requireDType, requireFloat, requireSameDType } from "../ops/checks.ts";
 import type { Tensor } from "../tensor.ts";
-import { type Plan, combine } from "./plan.ts";
+import { type Rows, combine, dispatch, gather, planChoices } from "./plan.ts";
 import type { TokenChoice } from "./routing.ts";
 
 /** An activation of the families. `silu` with `alpha` is x·σ(αx) (gpt-oss: 1.702). */
@@ -111,6 +109,17 @@ type FfnInputs = [
   inputWeights?: Tensor | undefined,
 ];
 
+const INPUT_NAMES = [
+  "x",
+  "indices",
+  "outputWeights",
+  "up",
+  "down",
+  "upBias?",
+  "downBias?",
+  "inputWeights?",
+] as const;
+
 /** Attributes of {@link moeFfn}. */
 export type FfnAttributes = { readonly descriptor: FfnDescriptor };
 
@@ -123,16 +132,7 @@ export type FfnAttributes = { readonly descriptor: FfnDescriptor };
 export const moeFfn: Op<FfnInputs, FfnAttributes, Tensor, [hidden: Tensor]> =
   /*#__PURE__*/ defineOp<FfnInputs, FfnAttributes, Tensor, [hidden: Tensor]>({
     name: "moeFfn",
-    inputs: [
-      "x",
-      "indices",
-      "outputWeights",
-      "up",
-      "down",
-      "upBias?",
-      "downBias?",
-      "inputWeights?",
-    ],
+    inputs: INPUT_NAMES,
     infer([x, indices, weights, up, down, upBias, downBias, inputWeights], { descriptor }) {
       const name = "moeFfn";
       requireFloat(name, "x", x.dtype);
@@ -217,18 +217,7 @@ type BackwardOutputs = [
 export const moeFfnBackward: Op<BackwardInputs, FfnAttributes, BackwardOutputs> =
   /*#__PURE__*/ defineOp<BackwardInputs, FfnAttributes, BackwardOutputs>({
     name: "moeFfnBackward",
-    inputs: [
-      "gradient",
-      "hidden",
-      "x",
-      "indices",
-      "outputWeights",
-      "up",
-      "down",
-      "upBias?",
-      "downBias?",
-      "inputWeights?",
-    ],
+    inputs: ["gradient", "hidden", ...INPUT_NAMES],
     outputs: ["x", "outputWeights", "up", "down", "upBias", "downBias", "inputWeights"],
     infer([, , x, , outputWeights, up, down, upBias, downBias, inputWeights]) {
       const of = (input: { readonly shape: readonly number[] } | undefined) => ({
@@ -340,38 +329,21 @@ function decomposeFfn(
   descriptor: FfnDescriptor,
 ): Tensor {
   const { experts } = ffnSizes(up.shape, down.shape, descriptor);
-  const [tokens = 0, choices = 0] = indices.shape;
-  const flat = indices.reshape([tokens * choices]);
-  const [order, inverse, offsets, group] = groupRows(flat, { groups: experts });
-  const tokenOfRow = div(order, Math.max(choices, 1));
-  const sorted: Plan = { tokens, choices, experts, order, inverse, offsets, group, tokenOfRow };
-  const source = inputWeights ? weightedRows(x, sorted, inputWeights) : x;
-  const index = inputWeights ? undefined : tokenOfRow;
-  const rows = bankRows(
-    { source, index, offsets, group },
-    { up, down, upBias, downBias },
-    descriptor,
-  );
-  return combine(rows, sorted, outputWeights);
-}
-
-function weightedRows(x: Tensor, { tokenOfRow, order }: Plan, weights: Tensor): Tensor {
-  const factors = gatherRows(weights.reshape([weights.size]), order);
-  return mul(gatherRows(x, tokenOfRow), factors.reshape([factors.size, 1]));
+  const sorted = planChoices(indices, experts);
+  const rows = dispatch(x, sorted, inputWeights);
+  const outputs = bankRows(rows, { up, down, upBias, downBias }, descriptor);
+  return combine(outputs, sorted, outputWeights);
 }
 
 /** A bank's two projections on rows that are grouped by expert: `[A, O]`. */
 export function bankRows(
-  rows: {
-    readonly source: Tensor;
-    readonly index?: Tensor | undefined;
-    readonly offsets: Tensor;
-    readonly group: Tensor;
-  },
+  rows: Rows,
   { up, down, upBias, downBias }: FfnWeights,
   descriptor: FfnDescriptor,
 ): Tensor {
-  const { source, index, offsets, group } = rows;
+  const { offsets, group } = rows;
+  // A product reads rows through their index, but not weighted ones.
+  const [source, index] = rows.weights ? [gather(rows), undefined] : [rows.source, rows.index];
   const layout = { transposed: descriptor.transposed ?? false };
   const biased = (values: Tensor, bias: Tensor | undefined): Tensor =>
     bias ? add(values, gatherRows(bias, group)) : values;

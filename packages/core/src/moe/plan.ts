@@ -52,10 +52,13 @@ export interface Rows {
 
 /** Sorts a routing's assignments by expert, stably. */
 export function plan(routing: TokenChoice | ExpertChoice): Plan {
-  return routing.kind === "token-choice" ? planTokens(routing) : planExperts(routing);
+  return routing.kind === "token-choice"
+    ? planChoices(routing.indices, routing.experts)
+    : planExperts(routing);
 }
 
-function planTokens({ indices, experts }: TokenChoice): Plan {
+/** The plan of token choices `indices [T, k]` i32; `experts` means no expert. */
+export function planChoices(indices: Tensor, experts: number): Plan {
   const [tokens = 0, choices = 0] = indices.shape;
   const [order, inverse, offsets, group] = groupRows(indices.reshape([tokens * choices]), {
     groups: experts,
@@ -138,11 +141,7 @@ export function loadOf(routing: Routing): Tensor {
       const { selected, mask } = routing;
       const [tokens = 0] = selected.shape;
       const counted = mask ? select(mask.reshape([tokens, 1]), selected, experts) : selected;
-      const [, , offsets] = groupRows(counted.reshape([selected.size]), { groups: experts });
-      return sub(
-        slice(offsets, { starts: [1], sizes: [experts] }),
-        slice(offsets, { starts: [0], sizes: [experts] }),
-      );
+      return countIds(counted.reshape([selected.size]), experts);
     }
     case "expert-choice": {
       const filled = less(routing.tokens, routing.logits.shape[0] ?? 0);
@@ -154,4 +153,13 @@ export function loadOf(routing: Routing): Tensor {
       return routing.logits.backend.tensor(counts);
     }
   }
+}
+
+/** How often each id from 0 to `groups` − 1 stands in `ids [A]` i32: `[groups]` i32. */
+export function countIds(ids: Tensor, groups: number): Tensor {
+  const [, , offsets] = groupRows(ids, { groups });
+  return sub(
+    slice(offsets, { starts: [1], sizes: [groups] }),
+    slice(offsets, { starts: [0], sizes: [groups] }),
+  );
 }
