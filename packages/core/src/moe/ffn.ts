@@ -217,7 +217,8 @@ type BackwardOutputs = [
 export const moeFfnBackward: Op<BackwardInputs, FfnAttributes, BackwardOutputs> =
   /*#__PURE__*/ defineOp<BackwardInputs, FfnAttributes, BackwardOutputs>({
     name: "moeFfnBackward",
-    inputs: ["gradient", "hidden", ...INPUT_NAMES],
+    // A spread would count as a side effect, and every bundle would carry this op.
+    inputs: /*#__PURE__*/ ["gradient", "hidden"].concat(INPUT_NAMES),
     outputs: ["x", "outputWeights", "up", "down", "upBias", "downBias", "inputWeights"],
     infer([, , x, , outputWeights, up, down, upBias, downBias, inputWeights]) {
       const of = (input: { readonly shape: readonly number[] } | undefined) => ({
