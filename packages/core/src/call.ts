@@ -61,7 +61,10 @@ function runUntraced(
   specs: readonly TensorSpec[],
 ): readonly Tensor[] {
   const { identity, definition } = op;
-  if (engine.supports(identity)) return runKernel(engine, op, inputs, attributes, specs, []);
+  const format = definition.format?.(inputs, attributes);
+  const readable = format === undefined || engine.capabilities.formats.includes(format);
+  if (readable && engine.supports(identity))
+    return runKernel(engine, op, inputs, attributes, specs, []);
   if (definition.decompose) return decompose(engine, op, inputs, attributes);
   throw new UnsupportedError(
     `backend ${engine.name} has no kernel for ${identity.name}, which the ${identity.kernel} ` +
@@ -81,7 +84,9 @@ function runTraced(
   const { engine } = trace;
   const { identity, definition } = op;
   const backward = definition.backward?.();
-  const fused = backward === undefined || (engine.supports(identity) && engine.supports(backward));
+  const fused =
+    definition.format?.(inputs, attributes) === undefined &&
+    (backward === undefined || (engine.supports(identity) && engine.supports(backward)));
   if (!definition.gradient || !fused) {
     if (definition.decompose) return decompose(engine, op, inputs, attributes);
     throw new UnsupportedError(

@@ -106,7 +106,11 @@ export interface Capabilities {
   readonly dtypes: readonly DType[];
   /** Names of the ops that have a kernel. */
   readonly ops: readonly string[];
-  /** Names of the quantised formats that `dequantize` and the fused ops take. */
+  /**
+   * Names of the storage formats of weights that `dequantize` and the fused ops take: quantised ones,
+   * and `"f16"` where a fused op takes half floats beside f32 activations. A call that holds weights
+   * in another format is taken apart.
+   */
   readonly formats: readonly string[];
   /** How sums are accumulated. */
   readonly accumulation: { readonly dtype: "f16" | "f32" | "f64"; readonly order: string };
@@ -114,11 +118,22 @@ export interface Capabilities {
   readonly determinism: "bitwise" | "run" | "none";
   /** Whether a token gets the same bits whatever else is in the batch. */
   readonly batchInvariant: boolean;
-  /** Limits in bytes or counts; an absent one is unlimited. */
+  /** Limits; an absent one is unlimited. */
   readonly limits: {
+    /** Bytes of one tensor. */
     readonly bufferBytes?: number | undefined;
+    /** Bytes of all live tensors. */
     readonly totalBytes?: number | undefined;
+    /** Bytes of the largest piece that a kernel sees at once; larger tensors are held in segments. */
+    readonly bindingBytes?: number | undefined;
   };
+  /**
+   * Whether a lost device shows as `DeviceLostError` and `recover()` brings back a working backend.
+   * False unless given.
+   */
+  readonly recovers?: boolean | undefined;
+  /** Sizes at which kernels cut their work, a hint for tests: cases around each are tried. */
+  readonly tileSizes?: readonly number[] | undefined;
   /** Anything else worth showing: adapter, driver, threads. Never tested. */
   readonly details?: { readonly [key: string]: string | number | boolean } | undefined;
 }
@@ -152,7 +167,8 @@ export interface Driver<Handle> {
   free(handle: Handle): void;
   /**
    * Runs one op: allocates and returns a handle for each output and then each residual, at once,
-   * though the work may be done later. Throws only on shape, dtype or capability.
+   * though the work may be done later. Throws only on shape, dtype, capability or memory, and
+   * `DeviceLostError` (as `allocate` and `write` do) once the loss of the device is known.
    */
   run(call: RunCall<Handle>): readonly Handle[];
   /** Resolves when everything that was run is done; rejects if some of it failed. */
@@ -165,7 +181,10 @@ export interface Driver<Handle> {
   prepare?(ops: readonly OpIdentity[]): Promise<void>;
   /** Registers the one listener for late failures; each is reported once. */
   onFailure?(listener: (failure: LateFailure<Handle>) => void): void;
-  /** Makes the driver usable again after `DeviceLostError`; old handles stay dead. */
+  /**
+   * Makes the driver usable again after `DeviceLostError`. Old handles stay dead: they may still be
+   * freed, and `read` rejects for them with `DeviceLostError`.
+   */
   recover?(): Promise<void>;
 }
 

@@ -167,6 +167,7 @@ export class Engine implements Backend {
       throw new UnsupportedError(`backend ${this.name} cannot recover a lost device`, "recover");
     }
     await this.#driver.recover();
+    this.#failures?.clear();
   }
 
   async dispose(): Promise<void> {

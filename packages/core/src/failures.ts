@@ -42,6 +42,14 @@ export class FailureLog {
     }
   }
 
+  /** Forgets everything: the device is a new one. */
+  clear(): void {
+    this.#started += this.#calls.length;
+    this.#calls = [];
+    this.#ids.clear();
+    this.#first = undefined;
+  }
+
   /** A point in the log: the calls before it are done once a later wait resolves. */
   mark(): number {
     return this.#started + this.#calls.length;

@@ -84,6 +84,12 @@ export interface OpDefinition<
    * either gets the decomposition of both.
    */
   backward?(): AnyOp;
+  /**
+   * Name of the storage format in which the weights of this call are held, where it is not the dtype
+   * of the activations. A backend whose capabilities do not list it gets the decomposition, and so
+   * does every traced call: such weights do not train.
+   */
+  format?(inputs: InputSpecs<I>, attributes: A): string | undefined;
   /** The same values by other ops: the definition of a fused op. */
   decompose?(inputs: I, attributes: A): O;
   /**
@@ -109,6 +115,8 @@ export interface ErasedDefinition {
   ): readonly (Tensor | undefined)[];
   /** As in {@link OpDefinition}. */
   backward?(): AnyOp;
+  /** As in {@link OpDefinition}. */
+  format?(inputs: readonly (TensorSpec | undefined)[], attributes: Attributes): string | undefined;
   /** As in {@link OpDefinition}. */
   decompose?(inputs: OpInputs, attributes: Attributes): readonly Tensor[];
   /** As in {@link OpDefinition}. */
@@ -172,12 +180,13 @@ function erase<
     replay?(...args: readonly unknown[]): Tensor | readonly Tensor[];
   } & Omit<ErasedDefinition, "infer" | "decompose" | "replay">;
   const list = <T>(value: T | readonly T[]): T[] => (Array.isArray(value) ? value : [value]) as T[];
-  const { decompose, replay, residuals, gradient, backward } = original;
+  const { decompose, replay, residuals, gradient, backward, format } = original;
   return {
     infer: (inputs, attributes) => list(original.infer(inputs, attributes)),
     ...(residuals && { residuals }),
     ...(gradient && { gradient }),
     ...(backward && { backward }),
+    ...(format && { format }),
     ...(decompose && { decompose: (inputs, attributes) => list(decompose(inputs, attributes)) }),
     ...(replay && { replay: (inputs, attributes, kept) => list(replay(inputs, attributes, kept)) }),
   };

@@ -3,7 +3,7 @@ import create from "@moiety/backend-cpu";
 import type { Backend } from "../contract.ts";
 import { ConfigError, DTypeError, ShapeError } from "../errors.ts";
 import { valueAndGrad } from "../gradient.ts";
-import { mul, sum } from "../ops/index.ts";
+import { cast, mul, sum } from "../ops/index.ts";
 import { hostNormal, randomKey } from "../random.ts";
 import { sizeOf } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
@@ -220,6 +220,31 @@ describe("moeFfn", () => {
       [0],
       [0],
     ]);
+  });
+
+  it("takes weights held in half floats, which do not train", async () => {
+    const descriptor: FfnDescriptor = { activation: "silu" };
+    const [x, gates] = [random(1, [T, H]), random(2, [T, K])];
+    const chosen = backend.tensor(CHOSEN, { shape: [T, K], dtype: "i32" });
+    for (const dtype of ["f16", "bf16"] as const) {
+      const [up, down] = [random(3, [E, I, H]), random(4, [E, O, I])].map((w) =>
+        cast(w, { dtype }),
+      );
+      const run = (given: Tensor, a: Tensor, b: Tensor): Tensor =>
+        sum(moeFfn(given, chosen, gates, a, b, undefined, undefined, undefined, { descriptor }));
+      const wide = [up, down].map((w) => cast(w as Tensor, { dtype: "f64" })) as [Tensor, Tensor];
+      const held = valueAndGrad((given: Tensor[]) =>
+        run(given[0] as Tensor, given[1] as Tensor, given[2] as Tensor),
+      )([x, up as Tensor, down as Tensor]);
+      const wanted = valueAndGrad((given: Tensor) => run(given, ...wide))(x);
+      expect(await held.loss.item()).toBe(await wanted.loss.item());
+      expect(await numbers(held.grads[0] as Tensor)).toEqual(await numbers(wanted.grads as Tensor));
+      expect(held.grads.slice(1)).toEqual([null, null]);
+    }
+    const mixed = [random(3, [E, I, H]), cast(random(4, [E, O, I]), { dtype: "f16" })] as const;
+    expect(() =>
+      moeFfn(x, chosen, gates, ...mixed, undefined, undefined, undefined, { descriptor }),
+    ).toThrow(DTypeError);
   });
 
   it("takes no tokens, and gives none", () => {

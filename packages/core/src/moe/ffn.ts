@@ -1,9 +1,11 @@
+import type { TensorSpec } from "../contract.ts";
 import { ConfigError, ShapeError } from "../errors.ts";
 import { pullBack } from "../gradient.ts";
 import { type Op, defineOp } from "../op.ts";
 import { requireDType, requireFloat, requireSameDType } from "../ops/checks.ts";
 import {
   add,
+  cast,
   gatherRows,
   gelu,
   geluTanh,
@@ -126,8 +128,9 @@ export type FfnAttributes = { readonly descriptor: FfnDescriptor };
 /**
  * The whole expert path of a token-choice layer: group → gather → grouped matmul → activation →
  * grouped matmul → combine. `x [T, H]`, `indices [T, k]` i32 (`E`: no expert), `outputWeights
- * [T, k]`, optional `inputWeights [T, k]` → `[T, O]`, added in the order of choices. Residual: the
- * up projection's output `[A, I or 2I]` in rows sorted by expert.
+ * [T, k]`, optional `inputWeights [T, k]` → `[T, O]`, added in the order of choices. The weights may
+ * be held in f16 or bf16; sums are those of the dtype of `x` all the same. Residual: the up
+ * projection's output `[A, I or 2I]` in rows sorted by expert.
  */
 export const moeFfn: Op<FfnInputs, FfnAttributes, Tensor, [hidden: Tensor]> =
   /*#__PURE__*/ defineOp<FfnInputs, FfnAttributes, Tensor, [hidden: Tensor]>({
@@ -137,9 +140,11 @@ export const moeFfn: Op<FfnInputs, FfnAttributes, Tensor, [hidden: Tensor]> =
       const name = "moeFfn";
       requireFloat(name, "x", x.dtype);
       requireDType(name, "indices", indices.dtype, ["i32"]);
-      for (const other of [weights, up, down, upBias, downBias, inputWeights]) {
+      for (const other of [weights, upBias, downBias, inputWeights]) {
         if (other) requireSameDType(name, x, other);
       }
+      requireSameDType(name, up, down);
+      if (!isHalf(up)) requireSameDType(name, x, up);
       const sizes = ffnSizes(up.shape, down.shape, descriptor);
       const [tokens = 0, width] = x.shape;
       const fits =
@@ -184,6 +189,7 @@ export const moeFfn: Op<FfnInputs, FfnAttributes, Tensor, [hidden: Tensor]> =
       return [dx, undefined, dWeights, dUp, dDown, dUpBias, dDownBias, dInputWeights];
     },
     backward: () => moeFfnBackward,
+    format: ([, , , up]) => (isHalf(up) ? up.dtype : undefined),
     decompose: (inputs, { descriptor }) => decomposeFfn(inputs, descriptor),
   });
 
@@ -250,6 +256,11 @@ export const moeFfnBackward: Op<BackwardInputs, FfnAttributes, BackwardOutputs> 
       ) as BackwardOutputs;
     },
   });
+
+/** Whether weights are held in half floats. */
+function isHalf({ dtype }: TensorSpec): boolean {
+  return dtype === "f16" || dtype === "bf16";
+}
 
 /** Reads sizes by the descriptor. @throws ShapeError where the weights contradict it */
 export function ffnSizes(
@@ -332,7 +343,11 @@ function decomposeFfn(
   const { experts } = ffnSizes(up.shape, down.shape, descriptor);
   const sorted = planChoices(indices, experts);
   const rows = dispatch(x, sorted, inputWeights);
-  const outputs = bankRows(rows, { up, down, upBias, downBias }, descriptor);
+  const { dtype } = x;
+  const weights = isHalf(up)
+    ? { up: cast(up, { dtype }), down: cast(down, { dtype }) }
+    : { up, down };
+  const outputs = bankRows(rows, { ...weights, upBias, downBias }, descriptor);
   return combine(outputs, sorted, outputWeights);
 }
 
