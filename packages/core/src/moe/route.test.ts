@@ -106,6 +106,43 @@ describe("routeTokens", () => {
     }
   });
 
+  it("plays choices back: weights and gradients follow, capacity acts again", async () => {
+    const logits = f64(draws(3, 12), [3, 4]);
+    const made = routeTokens(mixtral, { logits });
+    const again = routeTokens(mixtral, { logits }, { selected: made.selected });
+    expect(await values(again.outputWeights)).toEqual(await values(made.outputWeights));
+
+    const selected = backend.tensor([3, 1, 0, 2, 3, 4], { shape: [3, 2], dtype: "i32" });
+    const forced = routeTokens(mixtral, { logits }, { selected });
+    expect(await values(forced.indices)).toEqual([3, 1, 0, 2, 3, 4]);
+    const scores = await values(forced.scores);
+    const [a = 0, b = 0] = [scores[3], scores[1]];
+    const weights = await values(forced.outputWeights);
+    expect(weights[0]).toBeCloseTo(a / (a + b), 12);
+    expect(weights.slice(4)).toEqual([1, 0]);
+    const dropped = routeTokens(dropping, { logits }, { selected });
+    expect(await values(dropped.indices)).toEqual([3, 1, 0, 2, 4, 4]);
+    const { grads } = valueAndGrad((given: Tensor) =>
+      sum(
+        mul(
+          routeTokens(mixtral, { logits: given }, { selected }).outputWeights,
+          f64([1, 2, 3, 4, 5, 6], [3, 2]),
+        ),
+      ),
+    )(logits);
+    const [, first = 0, , third = 0] = await values(grads);
+    expect(first).toBeCloseTo((a * b) / (a + b) ** 2, 10);
+    expect(third).toBeCloseTo((-a * b) / (a + b) ** 2, 10);
+    made.selected.dispose();
+    expect(again.selected.disposed).toBe(false);
+  });
+
+  it("refuses choices that do not fit, by name", () => {
+    const logits = f64(draws(3, 12), [3, 4]);
+    const selected = backend.tensor([1, 2, 3], { shape: [3, 1], dtype: "i32" });
+    expect(() => routeTokens(mixtral, { logits }, { selected })).toThrow(ShapeError);
+  });
+
   it("lets each stage be replaced by a function of tensors", async () => {
     const logits = f64(draws(4, 12), [3, 4]);
     const routing = routeTokens(

@@ -30,6 +30,7 @@ export interface RouteInputs {
 
 /**
  * Runs the stages of a {@link RouteSpec}, or stages of your own, from logits to a finished routing.
+ * Choices in `context.selected` are played back instead.
  * @throws ConfigError, ShapeError, DTypeError where spec, inputs and context do not fit together
  */
 export function routeTokens(
@@ -41,8 +42,10 @@ export function routeTokens(
   const { logits, bias, allowed, noise, carry } = inputs;
   checkInputs(spec, inputs, context);
   const { capacity, site, experts, ...attributes } = spec;
-  const [scores, selected, raw] = stages
-    ? runOwnStages(attributes, { logits, bias, allowed }, stages)
+  const { selected: replayed } = context;
+  const own = replayed ? { ...stages, select: () => stopGradient(replayed) } : stages;
+  const [scores, selected, raw] = own
+    ? runOwnStages(attributes, { logits, bias, allowed }, own)
     : routeTopK(logits, bias && stopGradient(bias), allowed, attributes);
   const indices = capacity ? applyCapacity(capacity, selected, raw, experts, context) : selected;
   const weights = finishWeights(spec, raw, capacity ? indices : undefined);

@@ -14,6 +14,11 @@ export interface RouteContext {
   readonly key?: readonly [number, number] | undefined;
   /** Standard noise `[T, E]` instead of drawn noise, for tests and replay. */
   readonly noise?: Tensor | undefined;
+  /**
+   * `[T, k]` i32: the choices of an earlier run, played back instead of made anew (before capacity;
+   * `E` means no expert). Scores, weights and gradients follow from them.
+   */
+  readonly selected?: Tensor | undefined;
   /** Whether this is a training step. False unless given. */
   readonly training?: boolean | undefined;
 }

@@ -15,8 +15,15 @@ import type { DecoderContext } from "./decoder.ts";
 
 /** What is the same for all layers in one call of a decoder. */
 export interface Call {
-  /** What a layer is told; `carry` is what an earlier layer's routing left for later ones. */
-  layerContext(layer: number, carry: RoutingBase["carry"]): BlockContext;
+  /**
+   * What a layer is told; `carry` is what an earlier layer's routing left for later ones, `selected`
+   * choices to be played back.
+   */
+  layerContext(
+    layer: number,
+    carry: RoutingBase["carry"],
+    selected: Tensor | undefined,
+  ): BlockContext;
   /** The cache after the call, made of what the layers gave. */
   cacheAfter(layers: readonly (LayerCache | undefined)[]): KeyValueCache | undefined;
 }
@@ -51,11 +58,12 @@ export function prepareCall(
     training: context.training,
   };
   return {
-    layerContext: (layer, carry) => ({
+    layerContext: (layer, carry, selected) => ({
       attention: { ...attention, cache: cache?.layers[layer] },
       route: {
         ...route,
         previous: carry,
+        selected,
         key: context.key && foldIn(context.key, layer),
       },
     }),

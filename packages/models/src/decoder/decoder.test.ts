@@ -94,6 +94,23 @@ describe.each(families)("%s", (family) => {
     for (const routing of routings) expect(routing.sequences).toEqual([0, 4, 8, 12]);
   });
 
+  it("plays the choices of an earlier run back", async () => {
+    const [ready, other] = [make(family, 1), make(family, 2)];
+    const ids = tokens(backend, 2, 4);
+    const { routings } = apply(ready.model, ready.params, ready.state, ids);
+    const selected = routings.map((routing) =>
+      "selected" in routing ? routing.selected : undefined,
+    );
+    const chosen = async (given: typeof routings): Promise<number[][]> =>
+      Promise.all(given.map(async (r) => ("indices" in r ? [...(await r.indices.read())] : [])));
+    for (const checkpoint of [false, true]) {
+      const replayed = apply(other.model, other.params, other.state, ids, { selected, checkpoint });
+      expect(await chosen(replayed.routings)).toEqual(await chosen(routings));
+    }
+    const free = apply(other.model, other.params, other.state, ids);
+    expect(await chosen(free.routings)).not.toEqual(await chosen(routings));
+  });
+
   it("leaves nothing behind", async () => {
     const { model, params, state } = make(family);
     const ids = tokens(backend, 2, 4);

@@ -38,6 +38,11 @@ export interface DecoderContext {
   readonly training?: boolean | undefined;
   /** Key of this call's random numbers, for routers that draw some in training. */
   readonly key?: RandomKey | undefined;
+  /**
+   * For each layer with experts, the choices of an earlier run `[B · T, k]` i32, played back instead
+   * of made: `selected` of its `routings`. `undefined` where a layer shall choose by itself.
+   */
+  readonly selected?: readonly (Tensor | undefined)[] | undefined;
   /** Runs every layer again in the backward instead of keeping its inside. False unless given. */
   readonly checkpoint?: boolean | undefined;
   /** Logits of the last token only: `[B, 1, V]`. False unless given. */
@@ -129,21 +134,22 @@ function* forward(
   const dtype = isFloat(embedding.dtype) ? embedding.dtype : "f32";
   const call = prepareCall(config, ids, context, dtype);
   const outputs: BlockOutput[] = [];
+  const routings: Routing[] = [];
   let hidden = gatherRows(embedding, ids);
   let carry: Routing["carry"];
   for (const [layer, part] of blocks.entries()) {
     const input = hidden;
-    const inLayer = call.layerContext(layer, carry);
+    const inLayer = call.layerContext(layer, carry, context.selected?.[routings.length]);
     const run = (): Forward<BlockOutput> =>
       part.forward(params.layers[layer] as BlockParams, state.layers[layer] ?? {}, input, inLayer);
     const output = yield* context.checkpoint ? checkpoint(run) : run();
     hidden = output.hidden;
     carry = output.routing?.carry ?? carry;
     outputs.push(output);
+    if (output.routing) routings.push(output.routing);
   }
   const wanted = context.lastOnly ? lastToken(hidden) : hidden;
   const normed = rmsNorm(wanted, norm, { epsilon: config.rmsNormEps });
-  const routings = outputs.flatMap(({ routing }) => routing ?? []);
   const cache = call.cacheAfter(outputs.map((output) => output.cache));
   return {
     logits: matmul(normed, head, { transposeB: true }),
