@@ -4,20 +4,8 @@
  * You write a {@link Driver}: an object that allocates, reads and writes buffers and runs ops on
  * them. `defineBackend(driver)` makes a {@link Backend} of it and adds, once for everybody,
  * validation, reference counts, scopes, donation, fallback to decompositions, the execution record
- * and use-after-free errors. Your module's default export is a {@link CreateBackend}.
- *
- * What an op computes is written where it is defined (`@moiety/core/ops`): `infer` gives the shapes
- * and dtypes of its outputs, its doc comment the values. Ops whose `kernel` is `"inference"` or
- * `"training"` have no decomposition: a driver that runs all ops of a profile is complete for it.
- * Ops whose `kernel` is `"optional"` are fused forms; bring them up when you want speed.
- *
- * Conventions that hold for every op:
- * - Tensors are dense and row-major, with no padding. A `bool` element is one u32 word, 0 or 1.
- * - `run` has already been validated: ranks, shapes, dtypes and attributes are right.
- * - A dimension may be 0. Row and expert ids outside their range mean "nothing" where the op says so.
- * - Ties go to the lower index. NaN ranks below every number in `topK` and `argsort`, and loses to every
- *   number in `max` and `min`.
- * - A driver keeps its own order: a later call sees what an earlier one wrote.
+ * and use-after-free errors. Your module's default export is a {@link CreateBackend}. What holds for
+ * every op is said at {@link RunCall}.
  */
 
 import type { DType } from "./dtype.ts";
@@ -76,7 +64,26 @@ export interface RunInput<Handle> {
   readonly donated: boolean;
 }
 
-/** One call of an op. */
+/**
+ * One call of an op.
+ *
+ * What an op computes is written where it is defined (`@moiety/core/ops` lists them all): `infer`
+ * gives the shapes and dtypes of its outputs, its doc comment the values. Ops whose `kernel` is
+ * `"inference"` or `"training"` have no decomposition: a driver that runs all ops of a profile is
+ * complete for it. Ops whose `kernel` is `"optional"` are fused forms; bring them up when you want
+ * speed.
+ *
+ * Conventions that hold for every op:
+ * - Tensors are dense and row-major, with no padding. A `bool` element is one u32 word, 0 or 1.
+ * - The call has already been validated: ranks, shapes, dtypes and attributes are right, axes count
+ *   from 0, and optional attributes may be absent or `undefined`.
+ * - A dimension may be 0, and so may the rank; a kernel writes every element of its outputs, which
+ *   hold anything before.
+ * - Row and expert ids outside their range mean "nothing" where the op says so.
+ * - Ties go to the lower index. NaN ranks below every number in `topK` and `argsort`, and loses to every
+ *   number in `max` and `min`.
+ * - A driver keeps its own order: a later call sees what an earlier one wrote.
+ */
 export interface RunCall<Handle> {
   readonly op: OpIdentity;
   /**
@@ -93,7 +100,10 @@ export interface RunCall<Handle> {
   readonly residuals: readonly TensorSpec[];
 }
 
-/** A failure that shows after `run` returned: a pipeline that did not compile, a lost device. */
+/**
+ * A failure that shows after `run` returned: a pipeline that did not compile, a lost device. Core
+ * makes everything that was computed from these handles reject, also what is run later.
+ */
 export interface LateFailure<Handle> {
   readonly error: MoietyError;
   /** The handles that the failed call should have written; empty when the whole device is lost. */
@@ -112,7 +122,7 @@ export interface Capabilities {
    * in another format is taken apart.
    */
   readonly formats: readonly string[];
-  /** How sums are accumulated. */
+  /** How sums are accumulated: what the kit's bounds of error follow from, and the order in words. */
   readonly accumulation: { readonly dtype: "f16" | "f32" | "f64"; readonly order: string };
   /** `bitwise`: same inputs, shapes and options give the same bits; `run`: within tolerance. */
   readonly determinism: "bitwise" | "run" | "none";
@@ -138,7 +148,7 @@ export interface Capabilities {
   readonly details?: { readonly [key: string]: string | number | boolean } | undefined;
 }
 
-/** What a driver has allocated at this moment. */
+/** What a driver has allocated at this moment. What core freed counts no more, whenever it is reused. */
 export interface DriverStatistics {
   readonly liveBuffers: number;
   readonly liveBytes: number;
@@ -148,6 +158,8 @@ export interface DriverStatistics {
 /**
  * What a backend author writes. `Handle` is whatever the driver likes: an array, a `GPUBuffer`, an
  * address. It names bytes, not a shape; the same handle is used under several shapes of equal size.
+ * Core tells handles apart by identity (as a `Map` does), so no two that are alive are equal, not even
+ * those of tensors without elements.
  */
 export interface Driver<Handle> {
   readonly specVersion: SpecVersion;
@@ -155,20 +167,27 @@ export interface Driver<Handle> {
   readonly name: string;
   readonly capabilities: Capabilities;
   /**
-   * Makes a buffer with unspecified content. The shape is a hint for drivers that split large
-   * buffers along axis 0. Throws `OutOfMemoryError`.
+   * Makes a buffer with unspecified content; it may have 0 bytes. The shape is a hint for drivers that
+   * split large buffers along axis 0. Throws `OutOfMemoryError`.
    */
   allocate(spec: TensorSpec): Handle;
-  /** Copies bytes in. `offset` and length are multiples of the element size. */
+  /**
+   * Copies bytes in, before everything that is run later. `offset` and length are multiples of the
+   * element size. The caller may change its array as soon as this returns.
+   */
   write(handle: Handle, offset: number, bytes: Uint8Array): void;
-  /** Copies `length` bytes out, after everything that was run before. */
+  /**
+   * Copies `length` bytes out, after everything that was run before. What is run, written or freed
+   * while the caller waits changes nothing in them.
+   */
   read(handle: Handle, offset: number, length: number): Promise<Uint8Array>;
-  /** Gives a buffer back. It is never used again. */
+  /** Gives a buffer back. No later call names it, but work that was not done yet may still need it. */
   free(handle: Handle): void;
   /**
    * Runs one op: allocates and returns a handle for each output and then each residual, at once,
    * though the work may be done later. Throws only on shape, dtype, capability or memory, and
-   * `DeviceLostError` (as `allocate` and `write` do) once the loss of the device is known.
+   * `DeviceLostError` (as `allocate` and `write` do) once the loss of the device is known; then it
+   * leaves nothing allocated behind.
    */
   run(call: RunCall<Handle>): readonly Handle[];
   /** Resolves when everything that was run is done; rejects if some of it failed. */

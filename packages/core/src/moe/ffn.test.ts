@@ -222,6 +222,18 @@ describe("moeFfn", () => {
     ]);
   });
 
+  it("keeps NaN through every clamp", async () => {
+    for (const when of ["before", "after"] as const) {
+      const gate = { packing: "concatenated", first: "gate" } as const;
+      const descriptor: FfnDescriptor = { activation: "silu", gate, clamp: { limit: 1, when } };
+      const nan = Number.NaN;
+      const rows = [nan, 9, 9, 0.5, 9, nan, -9, 0.5, 9, 9, nan, -9];
+      const hidden = backend.tensor(rows, { shape: [3, 4], dtype: "f64" });
+      const found = await numbers(activate(hidden, descriptor));
+      expect(found.map(Number.isNaN)).toEqual([true, false, false, true, true, false]);
+    }
+  });
+
   it("takes weights held in half floats, which do not train", async () => {
     const descriptor: FfnDescriptor = { activation: "silu" };
     const [x, gates] = [random(1, [T, H]), random(2, [T, K])];

@@ -9,12 +9,13 @@ import {
   gatherRows,
   gelu,
   geluTanh,
+  greater,
   groupedMatmul,
-  maximum,
-  minimum,
   mul,
+  neg,
   relu,
   reluSquared,
+  select,
   sigmoid,
   slice,
   zerosLike,
@@ -299,10 +300,15 @@ export function activate(hidden: Tensor, descriptor: FfnDescriptor): Tensor {
   if (!layout) return activation(hidden, descriptor);
   const [gate, up] = halvesOf(hidden, layout);
   const early = clamp && clamp.when !== "after";
-  const activated = activation(early ? minimum(gate, clamp.limit) : gate, descriptor);
-  const limited = clamp && !early ? minimum(activated, clamp.limit) : activated;
-  const bounded = clamp ? maximum(minimum(up, clamp.limit), -clamp.limit) : up;
+  const activated = activation(early ? atMost(gate, clamp.limit) : gate, descriptor);
+  const limited = clamp && !early ? atMost(activated, clamp.limit) : activated;
+  const bounded = clamp ? neg(atMost(neg(atMost(up, clamp.limit)), clamp.limit)) : up;
   return mul(limited, upOffset === 0 ? bounded : add(bounded, upOffset));
+}
+
+/** Limited from above. NaN stays, unlike with `minimum`: a token that has one shall show it. */
+function atMost(x: Tensor, limit: number): Tensor {
+  return select(greater(x, limit), limit, x);
 }
 
 function activation(x: Tensor, { activation: kind, alpha = 1 }: FfnDescriptor): Tensor {

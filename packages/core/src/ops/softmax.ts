@@ -9,7 +9,8 @@ import { max, sum } from "./reduction.ts";
 /**
  * e^x over its sum along the last axis, the maximum subtracted first. Float. Where a `mask` (bool,
  * broadcasts to `x`; a kernel may be asked for either) is false the result is 0 and `x` is not
- * looked at; a row without a true entry is all zeros. A NaN that counts makes its row NaN.
+ * looked at; a row without a true entry is all zeros. A NaN that counts makes its whole row NaN, masked
+ * places too.
  */
 export const softmax: Op<[x: Tensor, mask?: Tensor]> = /*#__PURE__*/ defineOp({
   name: "softmax",
