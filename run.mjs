@@ -21,18 +21,31 @@ const environment = childEnvironment();
 const tasks = {
   async start(rest) {
     await build();
-    return node("apps/lab/dist/main.js", rest);
+    return node("apps/lab/dist/main.js", rest, await withWebGpu(rest));
   },
   async goldens(rest) {
     await build();
-    return node("packages/cli/dist/main.js", ["goldens", ...rest]);
+    return node("packages/cli/dist/main.js", ["goldens", ...rest], await withWebGpu(rest));
+  },
+  async conform(rest) {
+    await build();
+    return node("packages/cli/dist/main.js", ["conform", ...rest], await withWebGpu(rest));
+  },
+  async moiety(rest) {
+    await build();
+    return node("packages/cli/dist/main.js", rest, await withWebGpu(rest));
   },
   async test(rest) {
     await build();
-    return node("node_modules/vitest/vitest.mjs", ["run", ...rest]);
+    return node("node_modules/vitest/vitest.mjs", ["run", ...rest], await withWebGpu(rest));
   },
   async bench(rest) {
-    return node("node_modules/vitest/vitest.mjs", ["bench", "--run", "--passWithNoTests", ...rest]);
+    await build();
+    for (const { file, options, environment: added } of await benchmarks(rest)) {
+      const code = await node(file, options, { env: { ...environment, ...added } });
+      if (code !== 0) return code;
+    }
+    return 0;
   },
   async check(rest) {
     return node("tools/check.js", rest);
@@ -117,6 +130,36 @@ async function build() {
   if (code === 0) return;
   process.stderr.write(output);
   process.exit(code);
+}
+
+/**
+ * Settings with which the task's program finds WebGPU. The tool is loaded only here, since it needs
+ * what the install brings.
+ *
+ * @param {string[]} rest
+ * @returns {Promise<Settings>}
+ */
+async function withWebGpu(rest) {
+  const { launchEnvironment } = await import("./tools/webgpu/launch.js");
+  try {
+    return { env: { ...environment, ...(await launchEnvironment(task, rest)) } };
+  } catch (error) {
+    return fail(error instanceof Error ? error.message : String(error));
+  }
+}
+
+/**
+ * Benchmarks, ready to run. Only here are their peers installed.
+ *
+ * @param {string[]} rest
+ */
+async function benchmarks(rest) {
+  const { prepare } = await import("./bench/launch/prepare.js");
+  try {
+    return await prepare(rest, environment);
+  } catch (error) {
+    return fail(error instanceof Error ? error.message : String(error));
+  }
 }
 
 /** @type {(options: string[], settings?: Settings) => Promise<number>} */
@@ -214,7 +257,10 @@ function childEnvironment() {
   return result;
 }
 
-/** @param {string} text */
+/**
+ * @param {string} text
+ * @returns {never}
+ */
 function fail(text) {
   console.error(text);
   process.exit(1);

@@ -1,13 +1,23 @@
 import { type ViteUserConfig, defineConfig } from "vitest/config";
+import { softwareEnvironment } from "./tools/webgpu/software.js";
 
 const source = "@moiety/source";
+const software = await softwareEnvironment();
 
 const config: ViteUserConfig = defineConfig({
   resolve: { conditions: [source, "module", "node"] },
   ssr: { resolve: { conditions: [source, "module", "node"] } },
   test: {
-    include: ["packages/*/src/**/*.test.ts", "apps/*/src/**/*.test.ts", "tools/**/*.test.js"],
+    include: [
+      "packages/*/src/**/*.test.ts",
+      "apps/*/src/**/*.test.ts",
+      "bench/**/*.test.ts",
+      "tools/**/*.test.js",
+    ],
     testTimeout: 30_000,
+    // A driver is found only if the environment names it when the process starts: threads are too late.
+    pool: "forks",
+    env: software === undefined ? {} : { ...software, MOIETY_WEBGPU_ADAPTER: "SwiftShader" },
   },
 });
 

@@ -23,7 +23,12 @@ const parts = {
   format: () => runTool("oxfmt/bin/oxfmt", ["--list-different"]),
   lint: () => runTool("oxlint/bin/oxlint", ["--quiet", "--format=unix"]),
   types: async () => {
-    const projects = ["tsconfig.json", "tsconfig.universal.json", "tools/tsconfig.json"];
+    const projects = [
+      "tsconfig.json",
+      "tsconfig.universal.json",
+      "tools/tsconfig.json",
+      "bench/tsconfig.json",
+    ];
     const lines = await Promise.all(projects.map(typescript));
     return [...new Set(lines.flat())];
   },

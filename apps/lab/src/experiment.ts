@@ -1,5 +1,5 @@
 import type { Backend } from "@moiety/core";
-import { createBackend } from "./backends.ts";
+import { createBackend, workerOf } from "./backends.ts";
 import { trainingBatches } from "./batches.ts";
 import { evaluate } from "./evaluation.ts";
 import type { Experiment, ExperimentContext } from "./experiment-context.ts";
@@ -33,6 +33,8 @@ export const runExperiment: Experiment = async (context) => {
   const { settings, text } = context;
   const backend = await createBackend(settings.backend);
   try {
+    const worker = workerOf(backend);
+    if (worker !== undefined) context.note(worker);
     const learners = learnersOf(settings, backend);
     const windows = heldOutWindows(
       text.domains,

@@ -8,7 +8,13 @@ import {
   sum,
 } from "@moiety/core";
 import { biasController, totalLoss } from "@moiety/losses";
-import type { ConfiguredModel, DecoderModel, DecoderParams, DecoderState } from "@moiety/models";
+import type {
+  ConfiguredModel,
+  DecoderContext,
+  DecoderModel,
+  DecoderParams,
+  DecoderState,
+} from "@moiety/models";
 import {
   type Control,
   type LossFunction,
@@ -31,8 +37,8 @@ export type Snapshot = TrainingSnapshot<DecoderParams, DecoderState>;
 /** One step of one of the models. */
 export type LearnerEvent = TrainingEvent<DecoderParams, DecoderState>;
 
-/** A batch on the backend. */
-interface DeviceBatch {
+/** A batch on the backend: `ids [rows, length]`, `targets [rows · length]`. */
+export interface DeviceBatch {
   readonly ids: Tensor;
   readonly targets: Tensor;
 }
@@ -104,16 +110,25 @@ export function recordOf(name: ModelName, event: LearnerEvent): StepRecord {
   };
 }
 
-function upload({ inputs, targets, rows, length }: Batch, backend: Backend): DeviceBatch {
+/** Puts a batch on a backend. */
+export function upload({ inputs, targets, rows, length }: Batch, backend: Backend): DeviceBatch {
   return {
     ids: backend.tensor(inputs, { shape: [rows, length] }),
     targets: backend.tensor(targets),
   };
 }
 
-function lossOf(model: DecoderModel): LossFunction<DecoderParams, DecoderState, DeviceBatch> {
+/**
+ * What a model minimises: mean cross-entropy and balance losses. Choices in `selected`, one tensor
+ * for each layer with experts, are played back instead of made.
+ */
+export function lossOf(
+  model: DecoderModel,
+  selected?: DecoderContext["selected"],
+): LossFunction<DecoderParams, DecoderState, DeviceBatch> {
   return (params, state, { ids, targets }, key) => {
-    const { logits, losses, loads } = apply(model, params, state, ids, { training: true, key });
+    const context = { training: true, key, selected };
+    const { logits, losses, loads } = apply(model, params, state, ids, context);
     const predictions = targets.size;
     const each = crossEntropy(logits.reshape([predictions, logits.shape.at(-1) ?? 0]), targets);
     const entropy = div(sum(each), predictions);

@@ -1,0 +1,160 @@
+import createCpu from "@moiety/backend-cpu";
+import createWebGpu from "@moiety/backend-webgpu";
+import { compareValues, createYardstick } from "@moiety/conformance";
+import {
+  type Backend,
+  type HostArray,
+  type Shape,
+  type Tensor,
+  apply,
+  leavesOf,
+  mapTree,
+  randomKey,
+  valueAndGrad,
+} from "@moiety/core";
+import type { DecoderParams } from "@moiety/models";
+import { describe, expect, it } from "vitest";
+import { requireWebGpu } from "../../../packages/backend-webgpu/src/testing/adapter.ts";
+import { trainingBatches } from "./batches.ts";
+import { createLearner, lossOf, upload } from "./learner.ts";
+import { modelOf } from "./model-config.ts";
+import { newSettings } from "./settings.ts";
+import { loadText } from "./text.ts";
+
+const gpu = await requireWebGpu();
+
+/** Parameter states of the oracle's training at which the backends are compared. */
+const STATES = 20;
+/** How far the losses of two free runs may drift apart. */
+const DRIFT = 1e-3;
+/** Share of the elements whose bound may be too wide to judge them by. */
+const AMBIGUOUS = 0.02;
+
+type Float = "f32" | "f64";
+
+/** A leaf's values on the host. */
+interface HostLeaf {
+  readonly data: HostArray;
+  readonly shape: Shape;
+}
+/** Parameters, or loss and gradients, by path. */
+type HostTree = ReadonlyMap<string, HostLeaf>;
+
+const defaults = newSettings({});
+const training = { ...defaults.training, batchSize: 2, sequenceLength: 32 };
+const settings = { ...defaults, text: null, textDigest: "", training };
+const { domains } = loadText(null, training.sequenceLength);
+const batchOf = trainingBatches(settings, domains);
+const configured = modelOf("sparse", settings);
+const { model } = configured;
+
+async function hostTree(tree: unknown): Promise<HostTree> {
+  const leaves = leavesOf(tree).map(async ({ path, leaf }) => {
+    const tensor = leaf as Tensor;
+    return [path, { data: await tensor.read(), shape: tensor.shape }] as const;
+  });
+  return new Map(await Promise.all(leaves));
+}
+
+/** Trains freely: the loss of every step, and the parameters before it. */
+async function train(backend: Backend): Promise<{ losses: number[]; states: HostTree[] }> {
+  const learner = createLearner("sparse", configured, settings, randomKey(1), backend);
+  const start = learner.start(STATES);
+  const losses: number[] = [];
+  const states = [await hostTree(start.params)];
+  for await (const { loss, snapshot } of learner.learn(start, batchOf)) {
+    losses.push(loss);
+    states.push(await hostTree(snapshot.params));
+  }
+  return { losses, states: states.slice(0, STATES) };
+}
+
+/** Choices of every layer with experts. */
+type Choices = readonly HostLeaf[];
+
+/** One state and batch on a backend. */
+async function place(backend: Backend, float: Float, state: HostTree, step: number) {
+  const { params: form, state: empty } = model.init(randomKey(1), { backend });
+  const params = mapTree(form, (_, path): Tensor => {
+    const { data, shape } = state.get(path) as HostLeaf;
+    return backend.tensor(data as Float32Array, { shape, dtype: float });
+  }) as DecoderParams;
+  for (const { leaf } of leavesOf(form)) (leaf as Tensor).dispose();
+  return { params, state: empty, batch: upload(batchOf(step), backend) };
+}
+
+/** What the oracle chooses by itself. */
+async function choose(backend: Backend, state: HostTree, step: number): Promise<Choices> {
+  const { params, state: empty, batch } = await place(backend, "f64", state, step);
+  const { routings } = apply(model, params, empty, batch.ids, { training: true });
+  const chosen = routings.flatMap((routing) => ("selected" in routing ? routing.selected : []));
+  return [...(await hostTree(chosen)).values()];
+}
+
+/** Tensors of loss (path `loss`) and gradients, the choices played back. */
+async function differentiate(
+  backend: Backend,
+  float: Float,
+  state: HostTree,
+  step: number,
+  choices: Choices,
+) {
+  const { params, state: empty, batch } = await place(backend, float, state, step);
+  const selected = choices.map(({ data, shape }) => backend.tensor(data as Int32Array, { shape }));
+  const lossFunction = lossOf(model, selected);
+  const { loss, grads } = valueAndGrad(
+    (given: DecoderParams) => lossFunction(given, empty, batch, randomKey(step)).loss,
+  )(params);
+  return leavesOf({ loss, ...(grads as object) }).map(({ path, leaf }) => ({
+    path,
+    tensor: leaf as Tensor,
+  }));
+}
+
+describe.skipIf(!gpu.available)("training on WebGPU", () => {
+  it("has the oracle's loss and gradients at its first parameter states, and its free run's curve", async () => {
+    const [webgpu, single, oracle] = [await createWebGpu(), await createCpu(), await createCpu()];
+    const { backend: naive, boundsOf } = createYardstick({
+      accumulation: "f32",
+      storage: "f32",
+    });
+    const free = await train(single);
+    let worst = 0;
+    for (const [step, state] of free.states.entries()) {
+      const choices = await choose(oracle, state, step);
+      const wanted = await hostTree(
+        Object.fromEntries(
+          (await differentiate(oracle, "f64", state, step, choices)).map((x) => [x.path, x.tensor]),
+        ),
+      );
+      const bounds = new Map<string, Float64Array>();
+      for (const { path, tensor } of await differentiate(naive, "f64", state, step, choices)) {
+        bounds.set(path, await boundsOf(tensor));
+      }
+      let [ambiguous, size] = [0, 0];
+      for (const { path, tensor } of await differentiate(webgpu, "f32", state, step, choices)) {
+        const comparison = compareValues({
+          got: await tensor.read(),
+          wanted: (wanted.get(path) as HostLeaf).data,
+          bounds: bounds.get(path) as Float64Array,
+          shape: tensor.shape,
+          dtype: "f32",
+        });
+        const { ok, worst: element } = comparison;
+        expect(ok, `state ${step}, ${path}: ${JSON.stringify(element)}`).toBe(true);
+        worst = Math.max(worst, comparison.maxErr);
+        ambiguous += comparison.ambiguous;
+        size += tensor.size;
+      }
+      expect(ambiguous / size, `state ${step}`).toBeLessThan(AMBIGUOUS);
+    }
+    expect(worst).toBeGreaterThan(0);
+    const { losses } = await train(webgpu);
+    expect(losses).toHaveLength(STATES);
+    for (const [step, loss] of losses.entries()) {
+      const reference = free.losses[step] ?? Number.NaN;
+      expect(Math.abs(loss - reference) / reference).toBeLessThan(DRIFT);
+    }
+    await Promise.all([webgpu, single, oracle, naive].map((backend) => backend.dispose()));
+  }, 300_000);
+});

@@ -1,0 +1,3 @@
+import { holdLevel } from "../testing/conformance.ts";
+
+await holdLevel("L2/");

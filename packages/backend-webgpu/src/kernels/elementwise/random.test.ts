@@ -1,0 +1,72 @@
+import {
+  dequantize,
+  hostBits,
+  hostNormal,
+  hostUniform,
+  normal,
+  randomBits,
+  randomKey,
+  uniform,
+} from "@moiety/core";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { requireWebGpu } from "../../testing/adapter.ts";
+import { type Pair, createPair, randomTensor } from "../../testing/oracle.ts";
+
+const gpu = await requireWebGpu();
+
+describe.skipIf(!gpu.available)("random numbers and quantised weights", () => {
+  let pair: Pair;
+  let segmented: Pair;
+  const check: Pair["agree"] = (program, tolerance) => pair.agree(program, tolerance);
+  const checkSegmented: Pair["agree"] = (program, tolerance) => segmented.agree(program, tolerance);
+  const checkBoth: Pair["agree"] = async (program, tolerance) => {
+    await check(program, tolerance);
+    await checkSegmented(program, tolerance);
+  };
+  beforeAll(async () => {
+    pair = await createPair();
+    segmented = await createPair({ segmentBytes: 256, limits: "default" });
+  });
+  afterAll(async () => {
+    await pair.dispose();
+    await segmented.dispose();
+  });
+
+  it.each([0, 1, 2, 3, 5, 64, 1001])("draws %i words as the host does", async (size) => {
+    for (const { gpu: backend } of [pair, segmented]) {
+      const key = randomKey(2 ** 40 + size);
+      const bits = await randomBits(backend, { key, shape: [size] }).read();
+      expect(bits).toEqual(hostBits(key, size));
+      const numbers = await uniform(backend, { key, shape: [size], dtype: "f32" }).read();
+      expect([...numbers]).toEqual([...hostUniform(key, size)]);
+    }
+  });
+
+  it("draws normal numbers close to the host's", async () => {
+    const key = randomKey(77);
+    const size = 100_003;
+    const numbers = await normal(pair.gpu, { key, shape: [size], dtype: "f32" }).read();
+    const wanted = hostNormal(key, size);
+    let worst = 0;
+    for (const [index, want] of wanted.entries()) {
+      const error = Math.abs((numbers[index] ?? Number.NaN) - want) / (1 + Math.abs(want));
+      if (!(error <= worst)) worst = error;
+    }
+    expect(worst).toBeLessThan(2e-6);
+    expect(Math.max(...wanted)).toBeGreaterThan(4);
+  });
+
+  it.each([[7], [4], [3, 8], [5, 7], [2, 3, 129], [0, 4], [4, 0]])(
+    "reads one byte a value, shape %j",
+    async (...sizes: number[]) =>
+      checkBoth((backend) => {
+        const size = sizes.reduce((product, dimension) => product * dimension, 1);
+        const codes = Uint8Array.from(hostBits(randomKey(5), size), (word) => word & 255);
+        return dequantize(
+          backend.tensor(codes, { shape: sizes }),
+          randomTensor(backend, 6, sizes.slice(0, -1)),
+          { format: "q8_row", shape: sizes, dtype: "f32" },
+        );
+      }, 1e-7),
+  );
+});

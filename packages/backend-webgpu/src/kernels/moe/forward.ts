@@ -1,0 +1,180 @@
+import type { Kernel, KernelCall } from "../../kernel.ts";
+import type { GpuHandle } from "../../memory.ts";
+import { type Operand, type Param, read, u32 } from "../../program.ts";
+import { FEW_ROWS } from "../products/cut.ts";
+import { type Factor, alignedLines, factorOf } from "../products/factor.ts";
+import { multiplyGroups } from "../products/grouped-product.ts";
+import { rowStore } from "../products/store.ts";
+import { activationText, activationVariant } from "./activation.ts";
+import { combineRows } from "./combine.ts";
+import { decode, fitsDecode } from "./decode.ts";
+import { halvesOf, storeActivations } from "./halves.ts";
+import { type FfnProblem, downBank, ffnProblem, upBank } from "./problem.ts";
+import { ROW_FACTOR, ROW_TEXT, type SortedRows, sortRows } from "./rows.ts";
+
+/** `moeFfn`. */
+export const moeFfn: Kernel = (call) => {
+  const problem = ffnProblem(call, 0);
+  const y = call.make(0);
+  const hidden = call.keepsResiduals ? call.make(1) : undefined;
+  const { tokens } = problem;
+  if (hidden === undefined && tokens <= FEW_ROWS && fitsDecode(call, problem)) {
+    decode(call, problem, y);
+    return [y];
+  }
+  const rows = (width: number): GpuHandle =>
+    call.temporary({ shape: [problem.rows, width], dtype: "f32" });
+  const outputs = rows(problem.outputSize);
+  const sorted = sortRows(call, problem);
+  if (problem.rows > 0) {
+    const activations = rows(problem.innerSize);
+    projectUp(call, problem, sorted, activations, hidden);
+    projectDown(call, problem, sorted, activations, outputs);
+  }
+  combineRows(call, {
+    tokens,
+    choices: problem.choices,
+    width: problem.outputSize,
+    rows: outputs,
+    inverse: sorted.inverse,
+    factors: problem.outputWeights.handle,
+    target: y,
+  });
+  return hidden ? [y, hidden] : [y];
+};
+
+/** Tokens, picked by the rows' order and weighted, as the left factor of a product over H. */
+export function tokenFactor(problem: FfnProblem): Factor {
+  const { x, inputSize, inputWeights } = problem;
+  return factorOf({
+    name: "x",
+    dtype: "f32",
+    order: "rows",
+    aligned: alignedLines(x.handle, inputSize),
+    whole: inputSize % 4 === 0,
+    stride: "params.inner",
+    shift: "0u",
+    last: "params.rows - 1u",
+    line: (row) => `token_of(${row})`,
+    scale: inputWeights && ((row) => `factor_of(${row})`),
+    variant: inputWeights ? "weighted" : "token",
+  });
+}
+
+/** Rows of width `stride` in their own order, as the left factor of a product. */
+export function rowFactor(name: string, handle: GpuHandle, width: number): Factor {
+  return factorOf({
+    name,
+    dtype: "f32",
+    order: "rows",
+    aligned: alignedLines(handle, width),
+    whole: width % 4 === 0,
+    stride: "params.inner",
+    shift: "0u",
+    last: "params.rows - 1u",
+  });
+}
+
+/** WGSL: adds the bias of `owner` to a quad of columns; quads of rows in no group stay zero. */
+export function biasText(has: boolean): string {
+  if (!has) return "fn biased(v: vec4<f32>, owner: u32, column: u32) -> vec4<f32> { return v; }";
+  return `fn biased(v: vec4<f32>, owner: u32, column: u32) -> vec4<f32> {
+  if (owner >= params.groups) { return v; }
+  let at = owner * params.columns;
+  let last = params.columns - 1u;
+  return v + vec4<f32>(load_bias(at + min(column, last)), load_bias(at + min(column + 1u, last)),
+    load_bias(at + min(column + 2u, last)), load_bias(at + min(column + 3u, last)));
+}`;
+}
+
+/** The numbers that {@link ROW_TEXT} and the products need. */
+export function rowParams({ rows, tokens, choices, innerSize }: FfnProblem): Record<string, Param> {
+  return {
+    rows: u32(rows),
+    tokens: u32(tokens),
+    choices: u32(choices),
+    innerSize: u32(innerSize),
+  };
+}
+
+function projectUp(
+  call: KernelCall,
+  problem: FfnProblem,
+  { order, cut, tiling, plan }: SortedRows,
+  activations: GpuHandle,
+  hidden: GpuHandle | undefined,
+): void {
+  const { x, upBias, inputWeights, descriptor, innerSize, hiddenSize } = problem;
+  const halves = halvesOf(problem);
+  const left = tokenFactor(problem);
+  const act = rowStore("act", activations, innerSize);
+  const keptWidth = halves.columns ? innerSize : hiddenSize;
+  const kept = hidden && rowStore("kept", hidden, keptWidth);
+  const [first, second] = halves.columns?.("pair") ?? ["pair * 8u", "pair * 8u + 4u"];
+  const operands: Record<string, Operand> = {
+    x: read(x.handle, left.type),
+    order: read(order, "u32"),
+    act: act.operand,
+    ...(upBias && { bias: read(upBias.handle, "f32") }),
+    ...(inputWeights && { factors: read(inputWeights.handle, "f32") }),
+    ...(kept && { kept: kept.operand }),
+  };
+  multiplyGroups(call, {
+    name: "moeUp",
+    variant: [
+      halves.variant,
+      activationVariant(descriptor),
+      act.variant,
+      kept?.variant ?? "",
+      upBias ? "bias" : "",
+    ].join(";"),
+    cut,
+    tiling,
+    plan,
+    left,
+    bank: upBank(problem),
+    operands,
+    params: rowParams(problem),
+    pairs: halves.pairs,
+    columns: halves.columns,
+    declarations: `${ROW_TEXT}
+${inputWeights ? ROW_FACTOR : ""}
+${act.declarations}
+${kept?.declarations ?? ""}
+${biasText(upBias !== undefined)}
+${activationText(descriptor)}`,
+    store: `let h0 = biased(v0, owner, ${first});
+  let h1 = biased(v1, owner, ${second});
+  ${storeActivations(problem, kept !== undefined)}`,
+  });
+}
+
+function projectDown(
+  call: KernelCall,
+  problem: FfnProblem,
+  { cut, tiling, plan }: SortedRows,
+  activations: GpuHandle,
+  outputs: GpuHandle,
+): void {
+  const { downBias, innerSize, outputSize } = problem;
+  const left = rowFactor("act", activations, innerSize);
+  const store = rowStore("y", outputs, outputSize);
+  multiplyGroups(call, {
+    name: "moeDown",
+    variant: `${store.variant};${downBias ? "bias" : ""}`,
+    cut,
+    tiling,
+    plan,
+    left,
+    bank: downBank(problem),
+    operands: {
+      act: read(activations, left.type),
+      y: store.operand,
+      ...(downBias && { bias: read(downBias.handle, "f32") }),
+    },
+    params: rowParams(problem),
+    declarations: `${store.declarations}\n${biasText(downBias !== undefined)}`,
+    store: `put_y(row * params.columns, pair * 8u, params.columns, biased(v0, owner, pair * 8u));
+  put_y(row * params.columns, pair * 8u + 4u, params.columns, biased(v1, owner, pair * 8u + 4u));`,
+  });
+}

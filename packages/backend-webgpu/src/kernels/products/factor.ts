@@ -1,0 +1,185 @@
+import type { GpuHandle } from "../../memory.ts";
+import type { ElementType } from "../../program.ts";
+
+/** Dtypes in which a factor of a product may be held; sums are f32 all the same. */
+export type StoredFloat = "f32" | "f16" | "bf16";
+
+/** In WGSL, a line number that stands for no line. */
+export const NO_LINE = "0xffffffffu";
+
+/**
+ * How the numbers of one factor lie. A product adds over k; the other index of a factor, which the
+ * product keeps, is its *position*.
+ */
+export interface FactorLayout {
+  /** Name of its operand in WGSL. */
+  readonly name: string;
+  readonly dtype: StoredFloat;
+  /**
+   * `rows`: a line holds the numbers of one position, by k. `columns`: a line holds the numbers of
+   * one k, by position.
+   */
+  readonly order: "rows" | "columns";
+  /** Whether lines, and the matrix, begin at multiples of four elements. */
+  readonly aligned: boolean;
+  /** Whether the number of k is known to be a multiple of four. */
+  readonly whole: boolean;
+  /** WGSL: elements of a line. */
+  readonly stride: string;
+  /** WGSL: element at which the matrix begins. */
+  readonly shift: string;
+  /** WGSL: the last position that may be read. Only for `rows`. */
+  readonly last?: string | undefined;
+  /**
+   * WGSL: the line of a position (`rows`) or of a k counted from `origin` (`columns`); the number
+   * itself unless given. With `columns` it may be {@link NO_LINE}, which reads zeros.
+   */
+  readonly line?: ((number: string) => string) | undefined;
+  /** WGSL: a factor of the line of a position or k. */
+  readonly scale?: ((number: string) => string) | undefined;
+  /** WGSL: what is added to k to get the argument of `line` and `scale`. Only for `columns`. */
+  readonly origin?: string | undefined;
+  /** What of the functions above is not in the other fields. */
+  readonly variant?: string | undefined;
+}
+
+/** A factor's WGSL. */
+export interface Factor {
+  readonly name: string;
+  readonly order: "rows" | "columns";
+  /** Type of its operand's elements. */
+  readonly type: ElementType;
+  readonly variant: string;
+  readonly declarations: string;
+  /** Where four neighbouring positions lie, the first of them given. */
+  placeOfFour(position: string): string;
+  /** Their numbers for four k: `mat4x4<f32>`, a column for each k. */
+  block(place: string, k: string, end: string): string;
+  /** Where one position lies. */
+  placeOfOne(position: string): string;
+  /** Its numbers for four k. */
+  strand(place: string, k: string, end: string): string;
+  /** Factors of four neighbouring positions; absent where there are none. */
+  readonly scaleOfFour: ((position: string) => string) | undefined;
+  /** Factor of one position; absent where there are none. */
+  readonly scaleOfOne: ((position: string) => string) | undefined;
+}
+
+/** Writes the WGSL that reads a factor. Numbers beyond the last k are zero. */
+export function factorOf(layout: FactorLayout): Factor {
+  return layout.order === "rows" ? factorOfRows(layout) : factorOfColumns(layout);
+}
+
+/** How a handle of weights is bound so that {@link factorOf} can read it. */
+export function elementTypeOf(dtype: StoredFloat, aligned: boolean): ElementType {
+  if (dtype === "f32") return aligned ? "vec4<f32>" : "f32";
+  return aligned ? "vec2<u32>" : "u32";
+}
+
+/** Whether quads of every line begin at multiples of four elements. */
+export function alignedLines(handle: GpuHandle, stride: number): boolean {
+  return stride % 4 === 0 && handle.segmentBytes % 16 === 0;
+}
+
+/** Functions `quad_NAME(i)`, four elements from i on, and, where not aligned, `one_NAME(i)`. */
+function readers({ name, dtype, aligned }: FactorLayout): string {
+  if (aligned) return `fn quad_${name}(i: u32) -> vec4<f32> { ${alignedQuad(name, dtype)} }`;
+  const element =
+    dtype === "f32"
+      ? `return load_${name}(i);`
+      : `let word = load_${name}(i >> 1u) >> ((i & 1u) * 16u); return ${lowHalf("word", dtype)};`;
+  return `fn one_${name}(i: u32) -> f32 { ${element} }
+fn quad_${name}(i: u32) -> vec4<f32> {
+  return vec4<f32>(one_${name}(i), one_${name}(i + 1u), one_${name}(i + 2u), one_${name}(i + 3u));
+}`;
+}
+
+function alignedQuad(name: string, dtype: StoredFloat): string {
+  const value = `load_${name}(i >> 2u)`;
+  switch (dtype) {
+    case "f32":
+      return `return ${value};`;
+    case "f16":
+      return `let w = ${value}; return vec4<f32>(unpack2x16float(w.x), unpack2x16float(w.y));`;
+    case "bf16":
+      return `let w = ${value};
+  return bitcast<vec4<f32>>(vec4<u32>(w.x << 16u, w.x & 0xffff0000u, w.y << 16u, w.y & 0xffff0000u));`;
+  }
+}
+
+function lowHalf(word: string, dtype: "f16" | "bf16"): string {
+  return dtype === "f16" ? `unpack2x16float(${word}).x` : `bitcast<f32>(${word} << 16u)`;
+}
+
+function factorOfRows(layout: FactorLayout): Factor {
+  const { name, dtype, aligned, stride, shift, last, line, scale, variant = "" } = layout;
+  const place = (position: string): string => {
+    const inside = last === undefined ? position : `min(${position}, ${last})`;
+    return `(${line?.(inside) ?? inside}) * ${stride} + ${shift}`;
+  };
+  const masked = aligned
+    ? `quad_${name}(place + k)`
+    : `select(vec4<f32>(), quad_${name}(place + k), vec4<u32>(k, k + 1u, k + 2u, k + 3u) < vec4<u32>(end))`;
+  return {
+    name,
+    order: "rows",
+    type: elementTypeOf(dtype, aligned),
+    variant: `rows,${dtype},${aligned},${variant}`,
+    declarations: `${readers(layout)}
+fn strand_${name}(place: u32, k: u32, end: u32) -> vec4<f32> { return ${masked}; }
+fn block_${name}(place: vec4<u32>, k: u32, end: u32) -> mat4x4<f32> {
+  return transpose(mat4x4<f32>(strand_${name}(place.x, k, end), strand_${name}(place.y, k, end),
+    strand_${name}(place.z, k, end), strand_${name}(place.w, k, end)));
+}`,
+    placeOfFour: (position) => fourOf(place, position, "u32"),
+    placeOfOne: place,
+    block: (at, k, end) => `block_${name}(${at}, ${k}, ${end})`,
+    strand: (at, k, end) => `strand_${name}(${at}, ${k}, ${end})`,
+    scaleOfFour: scale && ((position) => fourOf(scale, position, "f32")),
+    scaleOfOne: scale,
+  };
+}
+
+function fourOf(value: (position: string) => string, position: string, type: string): string {
+  const values = [0, 1, 2, 3].map((step) => value(`(${position}) + ${step}u`));
+  return `vec4<${type}>(${values.join(", ")})`;
+}
+
+function factorOfColumns(layout: FactorLayout): Factor {
+  const { name, dtype, aligned, whole, stride, shift, line, scale, variant = "" } = layout;
+  const origin = layout.origin ?? "0u";
+  const scaled = scale ? ` * ${scale("number")}` : "";
+  const found = (value: string): string => `let number = origin + k;
+  let line = ${line?.("number") ?? "number"};
+  ${line ? `if (line == ${NO_LINE}) { return ${value.startsWith("one") ? "0.0" : "vec4<f32>()"}; }` : ""}
+  return ${value}${scaled};`;
+  const beyond = (zero: string): string => (whole ? "" : `if (k >= end) { return ${zero}; }\n`);
+  const single = aligned
+    ? ""
+    : `fn single_${name}(place: u32, origin: u32, k: u32, end: u32) -> f32 {
+  ${beyond("0.0")}${found(`one_${name}(line * ${stride} + place)`)}
+}
+fn strand_${name}(place: u32, origin: u32, k: u32, end: u32) -> vec4<f32> {
+  return vec4<f32>(${[0, 1, 2, 3].map((step) => `single_${name}(place, origin, k + ${step}u, end)`).join(", ")});
+}`;
+  return {
+    name,
+    order: "columns",
+    type: elementTypeOf(dtype, aligned),
+    variant: `columns,${dtype},${aligned},${whole},${variant}`,
+    declarations: `${readers(layout)}
+fn cross_${name}(place: u32, origin: u32, k: u32, end: u32) -> vec4<f32> {
+  ${beyond("vec4<f32>()")}${found(`quad_${name}(line * ${stride} + place)`)}
+}
+fn block_${name}(place: u32, origin: u32, k: u32, end: u32) -> mat4x4<f32> {
+  return mat4x4<f32>(${[0, 1, 2, 3].map((step) => `cross_${name}(place, origin, k + ${step}u, end)`).join(", ")});
+}
+${single}`,
+    placeOfFour: (position) => `(${position}) + ${shift}`,
+    placeOfOne: (position) => `(${position}) + ${shift}`,
+    block: (at, k, end) => `block_${name}(${at}, ${origin}, ${k}, ${end})`,
+    strand: (at, k, end) => `strand_${name}(${at}, ${origin}, ${k}, ${end})`,
+    scaleOfFour: undefined,
+    scaleOfOne: undefined,
+  };
+}

@@ -1,0 +1,119 @@
+import type { KernelCall } from "../../kernel.ts";
+import { type Operand, type Param, u32 } from "../../program.ts";
+import { BLOCK } from "./cut.ts";
+import type { Factor } from "./factor.ts";
+
+/**
+ * Few rows times a matrix, cut along k: each invocation adds up one block of one column, and the
+ * blocks are added in their order afterwards. The pieces of WGSL see `item` and what `begin`
+ * declares.
+ */
+export interface StripRequest {
+  readonly name: string;
+  readonly variant: string;
+  /** Rows of an item, at most {@link FEW_ROWS}: 1, 2, 4 or 8. */
+  readonly rows: number;
+  readonly left: Factor;
+  readonly right: Factor;
+  readonly operands: Readonly<Record<string, Operand>>;
+  readonly params: Readonly<Record<string, Param>>;
+  readonly items: number;
+  /** Places of columns; each computes the one or two columns that `columns` names. */
+  readonly places: number;
+  /** Length of the sums, where the host knows it: a hint. */
+  readonly inner: number;
+  readonly declarations: string;
+  /** Declares `first` and `limit` (rows of the item) and `end` (how many k), or returns. */
+  readonly begin: string;
+  readonly columns: (place: string) => readonly [string] | readonly [string, string];
+  /** Statements that store the sums `v0` (and `v1`) of `row` at `column`, a place of columns. */
+  readonly store: string;
+}
+
+/** Invocations of a workgroup. */
+const SIZE = 256;
+
+/** Queues a product of few rows. */
+export function multiplyFew(call: KernelCall, request: StripRequest): void {
+  const { name, left, right, operands, declarations, items, places, rows } = request;
+  // Long sums are cut among more invocations, so that there are enough of them for wide devices.
+  const lanes = request.inner >= 16 * BLOCK ? 16 : 32;
+  const strips = Math.ceil(places / lanes);
+  call.dispatch(
+    {
+      name,
+      variant: `g${rows}x${lanes};${left.variant};${right.variant};${request.variant}`,
+      operands,
+      params: {
+        ...request.params,
+        items: u32(items),
+        places: u32(places),
+        strips: u32(strips),
+      },
+      workgroupSize: SIZE,
+      text: () => ({
+        declarations: `${left.declarations}\n${right.declarations}\n${declarations}
+var<workgroup> partials: array<f32, ${SIZE * rows * request.columns("").length}>;`,
+        main: stripText(request, lanes),
+      }),
+    },
+    { groups: items * strips },
+  );
+}
+
+function stripText(request: StripRequest, lanes: number): string {
+  const { left, right, rows, begin, store } = request;
+  const columns = request.columns("column");
+  const slots = SIZE / lanes;
+  const each = <T>(count: number, text: (index: number) => T): T[] =>
+    Array.from({ length: count }, (_, index) => text(index));
+  const sum = (row: number, column: number): string => `s${row * columns.length + column}`;
+  const sums = rows * columns.length;
+  const scale = left.scaleOfOne;
+  const fetched = (row: number): string => {
+    const strand = left.strand(`left${row}`, "k", "end");
+    return scale ? `${strand} * scale${row}` : strand;
+  };
+  return `let strip = group % params.strips;
+let item = group / params.strips;
+if (item >= params.items) { return; }
+${begin}
+let lane = lid % ${lanes}u;
+let slot = lid / ${lanes}u;
+let column = strip * ${lanes}u + lane;
+${columns.map((column, c) => `let right${c} = ${right.placeOfOne(column)};`).join("\n")}
+${each(rows, (row) => `let left${row} = ${left.placeOfOne(`(first + ${row}u)`)};`).join("\n")}
+${scale ? each(rows, (row) => `let scale${row} = ${scale(`(first + ${row}u)`)};`).join("\n") : ""}
+var total = 0.0;
+for (var base = 0u; base < end; base += ${slots * BLOCK}u) {
+  let start = base + slot * ${BLOCK}u;
+  let stop = min(start + ${BLOCK}u, end);
+  ${each(sums, (i) => `var s${i} = 0.0;`).join(" ")}
+  for (var k = start; k < stop; k += 4u) {
+    ${columns.map((_, c) => `let b${c} = ${right.strand(`right${c}`, "k", "end")};`).join("\n    ")}
+    ${each(rows, (row) => `{ let a = ${fetched(row)}; ${each(4, (k) => columns.map((_, c) => `${sum(row, c)} = fma(a[${k}], b${c}[${k}], ${sum(row, c)});`).join(" ")).join(" ")} }`).join("\n    ")}
+  }
+  ${each(sums, (i) => `partials[(${i * slots}u + slot) * ${lanes}u + lane] = s${i};`).join(" ")}
+  workgroupBarrier();
+  if (slot < ${sums}u) {
+    for (var i = 0u; i < ${slots}u && base + i * ${BLOCK}u < end; i++) {
+      total += partials[(slot * ${slots}u + i) * ${lanes}u + lane];
+    }
+  }
+  workgroupBarrier();
+}
+${columns.length === 1 ? "let v0 = total;" : exchange(columns.length, sums, lanes)}
+let row = first + slot;
+if (slot < ${rows}u && row < limit && column < params.places) {
+  ${store}
+}`;
+}
+
+/** Brings the sums of one place's columns to one invocation. */
+function exchange(columns: number, sums: number, lanes: number): string {
+  return `if (slot < ${sums}u) { partials[slot * ${lanes}u + lane] = total; }
+workgroupBarrier();
+let source = (slot * ${columns}u) % ${sums}u;
+let v0 = partials[source * ${lanes}u + lane];
+let v1 = partials[(source + 1u) * ${lanes}u + lane];`;
+}
