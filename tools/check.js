@@ -28,6 +28,7 @@ const parts = {
       "tsconfig.universal.json",
       "tools/tsconfig.json",
       "bench/tsconfig.json",
+      "examples/custom-backend/tsconfig.json",
     ];
     const lines = await Promise.all(projects.map(typescript));
     return [...new Set(lines.flat())];

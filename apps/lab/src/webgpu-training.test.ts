@@ -27,8 +27,11 @@ const gpu = await requireWebGpu();
 const STATES = 20;
 /** How far the losses of two free runs may drift apart. */
 const DRIFT = 1e-3;
-/** Share of the elements whose bound may be too wide to judge them by. */
-const AMBIGUOUS = 0.02;
+/**
+ * How far an element may be off, as a share of the largest of its tensor. The kit's budget alone is
+ * too wide to say much behind two layers with attention: bounds are handed on linearly.
+ */
+const SHARE = 1e-3;
 
 type Float = "f32" | "f64";
 
@@ -41,7 +44,7 @@ interface HostLeaf {
 type HostTree = ReadonlyMap<string, HostLeaf>;
 
 const defaults = newSettings({});
-const training = { ...defaults.training, batchSize: 2, sequenceLength: 32 };
+const training = { ...defaults.training, batchSize: 1, sequenceLength: 24 };
 const settings = { ...defaults, text: null, textDigest: "", training };
 const { domains } = loadText(null, training.sequenceLength);
 const batchOf = trainingBatches(settings, domains);
@@ -111,6 +114,16 @@ async function differentiate(
   }));
 }
 
+/** The largest error as a share of the largest wanted value. */
+function largestError(got: HostArray, wanted: HostArray): number {
+  let [error, size] = [0, 0];
+  for (const [index, value] of wanted.entries()) {
+    error = Math.max(error, Math.abs((got[index] ?? Number.NaN) - value));
+    size = Math.max(size, Math.abs(value));
+  }
+  return error / size;
+}
+
 describe.skipIf(!gpu.available)("training on WebGPU", () => {
   it("has the oracle's loss and gradients at its first parameter states, and its free run's curve", async () => {
     const [webgpu, single, oracle] = [await createWebGpu(), await createCpu(), await createCpu()];
@@ -131,22 +144,21 @@ describe.skipIf(!gpu.available)("training on WebGPU", () => {
       for (const { path, tensor } of await differentiate(naive, "f64", state, step, choices)) {
         bounds.set(path, await boundsOf(tensor));
       }
-      let [ambiguous, size] = [0, 0];
       for (const { path, tensor } of await differentiate(webgpu, "f32", state, step, choices)) {
-        const comparison = compareValues({
-          got: await tensor.read(),
-          wanted: (wanted.get(path) as HostLeaf).data,
+        const got = await tensor.read();
+        const { data: reference } = wanted.get(path) as HostLeaf;
+        const { ok, worst: element } = compareValues({
+          got,
+          wanted: reference,
           bounds: bounds.get(path) as Float64Array,
           shape: tensor.shape,
           dtype: "f32",
         });
-        const { ok, worst: element } = comparison;
         expect(ok, `state ${step}, ${path}: ${JSON.stringify(element)}`).toBe(true);
-        worst = Math.max(worst, comparison.maxErr);
-        ambiguous += comparison.ambiguous;
-        size += tensor.size;
+        const share = largestError(got, reference);
+        expect(share, `state ${step}, ${path}`).toBeLessThan(SHARE);
+        worst = Math.max(worst, share);
       }
-      expect(ambiguous / size, `state ${step}`).toBeLessThan(AMBIGUOUS);
     }
     expect(worst).toBeGreaterThan(0);
     const { losses } = await train(webgpu);

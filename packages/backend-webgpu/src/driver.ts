@@ -118,7 +118,10 @@ export class WebGpuDriver implements Driver<GpuHandle> {
 
   /** Compiles the kernels that these ops usually need for f32 tensors. */
   async prepare(ops: readonly OpIdentity[]): Promise<void> {
-    runSamples(this, ops.filter((op) => Object.hasOwn(KERNELS, op.name)));
+    runSamples(
+      this,
+      ops.filter((op) => Object.hasOwn(KERNELS, op.name)),
+    );
     await this.#life.settlePipelines();
   }
 

@@ -188,7 +188,7 @@ export class KernelCall {
  * Workgroups for an extent. One dimension holds 65 535, so larger numbers are laid out as a
  * rectangle that may be a little too large: kernels compare `index` (or `group`) with their count.
  */
-export function groupsOf(extent: Extent, size: number): readonly [number, number, number] {
+function groupsOf(extent: Extent, size: number): readonly [number, number, number] {
   if (!("invocations" in extent) && !("groups" in extent)) return extent;
   const count = "groups" in extent ? extent.groups : Math.ceil(extent.invocations / size);
   if (count <= GROUPS_PER_DIMENSION) return [count, count === 0 ? 0 : 1, 1];

@@ -1,13 +1,14 @@
 import { type Driver, type OpIdentity, type TensorSpec, byteLength } from "@moiety/core";
-import { SAMPLES, type Sample } from "./samples.ts";
+import { type Sample, samplesByOp } from "./samples.ts";
 
 /** Runs small calls of these ops, whose kernels are compiled meanwhile, and drops what they give. */
 export function runSamples<Handle>(
   driver: Pick<Driver<Handle>, "allocate" | "write" | "run" | "free">,
   ops: readonly OpIdentity[],
 ): void {
+  const samples = samplesByOp();
   for (const op of ops) {
-    for (const sample of SAMPLES[op.name] ?? []) runSample(driver, op, sample);
+    for (const sample of samples[op.name] ?? []) runSample(driver, op, sample);
   }
 }
 

@@ -1,4 +1,4 @@
-import type { Attributes, DType, Shape, TensorSpec } from "@moiety/core";
+import type { Attributes, Shape, TensorSpec } from "@moiety/core";
 
 /** A call that compiles what an op usually needs. All integers in it are 0. */
 export interface Sample {
@@ -8,11 +8,8 @@ export interface Sample {
   readonly residuals?: readonly TensorSpec[];
 }
 
-const of =
-  (dtype: DType) =>
-  (...shape: Shape): TensorSpec => ({ shape, dtype });
-const f32 = of("f32");
-const i32 = of("i32");
+const f32 = (...shape: Shape): TensorSpec => ({ shape, dtype: "f32" });
+const i32 = (...shape: Shape): TensorSpec => ({ shape, dtype: "i32" });
 
 /** Widths of rows: a multiple of the vectors in which rows are read. */
 const WIDTH = 64;
@@ -21,10 +18,10 @@ const [EXPERTS, CHOICES] = [4, 2];
 /** Rows of decoding, of a small batch, and of tiles that are full. */
 const ROWS: readonly number[] = [1, 8, 64];
 
-const x = f32(8, WIDTH);
-const row = f32(8);
-const weight = f32(WIDTH);
-const heads = f32(1, 8, 2, 16);
+const x: TensorSpec = { shape: [8, WIDTH], dtype: "f32" };
+const row: TensorSpec = { shape: [8], dtype: "f32" };
+const weight: TensorSpec = { shape: [WIDTH], dtype: "f32" };
+const heads: TensorSpec = { shape: [1, 8, 2, 16], dtype: "f32" };
 
 const unaryOf = (kind: string): Sample => ({ inputs: [x], attributes: { kind }, outputs: [x] });
 
@@ -74,7 +71,10 @@ function routesOf(rows: number): Sample {
 const swiglu: Attributes = {
   descriptor: { activation: "silu", gate: { packing: "concatenated", first: "gate" } },
 };
-const bank = [f32(EXPERTS, 2 * WIDTH, WIDTH), f32(EXPERTS, WIDTH, WIDTH)] as const;
+const bank: readonly [TensorSpec, TensorSpec] = [
+  { shape: [EXPERTS, 2 * WIDTH, WIDTH], dtype: "f32" },
+  { shape: [EXPERTS, WIDTH, WIDTH], dtype: "f32" },
+];
 
 function ffnOf(rows: number): Sample {
   return {
@@ -103,80 +103,90 @@ function ffnBackward(): Sample {
 }
 
 const attentionAttributes: Attributes = { causal: true, scale: 0.25, position: 0 };
-const logSumExp = f32(1, 2, 8);
+const logSumExp: TensorSpec = { shape: [1, 2, 8], dtype: "f32" };
 
-/** What is run for each op; ops without a line have one kernel that costs little. */
-export const SAMPLES: Readonly<Record<string, readonly Sample[]>> = {
-  fill: [{ inputs: [], attributes: { shape: [8], value: 0, dtype: "f32" }, outputs: [row] }],
-  iota: [{ inputs: [], attributes: { shape: [8], axis: 0, dtype: "f32" }, outputs: [row] }],
-  cast: [{ inputs: [i32(8)], attributes: { dtype: "f32" }, outputs: [row] }],
-  unary: ["neg", "exp", "sigmoid", "tanh", "sqrt", "rsqrt"].map(unaryOf),
-  binary: ["add", "sub", "mul", "div"].flatMap(binariesOf),
-  reduce: ["sum", "max"].flatMap(reducesOf),
-  cumsum: [{ inputs: [x], attributes: { axis: 1 }, outputs: [x] }],
-  matmul: ROWS.flatMap(matmulsOf),
-  transpose: [{ inputs: [x], attributes: { permutation: [1, 0] }, outputs: [f32(WIDTH, 8)] }],
-  gatherRows: [{ inputs: [x, i32(4)], attributes: {}, outputs: [f32(4, WIDTH)] }],
-  segmentSum: [{ inputs: [x, i32(8)], attributes: { segments: 4 }, outputs: [f32(4, WIDTH)] }],
-  topK: [
-    { inputs: [x, undefined], attributes: { k: CHOICES }, outputs: [f32(8, CHOICES), choices(8)] },
-  ],
-  groupRows: [
-    {
-      inputs: [i32(16)],
-      attributes: { groups: EXPERTS },
-      outputs: [i32(16), i32(16), i32(EXPERTS + 1), i32(16)],
-    },
-  ],
-  groupedMatmul: ROWS.map(groupedOf),
-  groupedMatmulGradWeights: [
-    {
-      inputs: [x, x, i32(EXPERTS + 1), i32(8)],
-      attributes: {},
-      outputs: [f32(EXPERTS, WIDTH, WIDTH)],
-    },
-  ],
-  softmax: [{ inputs: [x, undefined], attributes: {}, outputs: [x] }],
-  logSumExp: [{ inputs: [x], attributes: {}, outputs: [row] }],
-  rmsNorm: [{ inputs: [x, weight], attributes: { epsilon: 1e-5 }, outputs: [x] }],
-  rmsNormBackward: [
-    { inputs: [x, weight, f32(8, 1), x], attributes: { epsilon: 1e-5 }, outputs: [x, weight] },
-  ],
-  rope: [{ inputs: [heads, f32(8, 8), f32(8, 8)], attributes: {}, outputs: [heads] }],
-  attention: [
-    { inputs: [heads, heads, heads, undefined], attributes: attentionAttributes, outputs: [heads] },
-  ],
-  attentionBackward: [
-    {
-      inputs: [heads, heads, heads, heads, logSumExp, heads, undefined],
-      attributes: attentionAttributes,
-      outputs: [heads, heads, heads],
-    },
-  ],
-  crossEntropy: [{ inputs: [x, i32(8)], attributes: {}, outputs: [row] }],
-  crossEntropyBackward: [{ inputs: [x, i32(8), row, row], attributes: {}, outputs: [x] }],
-  adamW: [
-    {
-      inputs: [x, x, x, x],
-      attributes: {
-        learningRate: 0,
-        beta1: 0,
-        beta2: 0,
-        epsilon: 1,
-        weightDecay: 0,
-        step: 1,
+/** What is run for each op, by name; ops without a line have one kernel that costs little. */
+export function samplesByOp(): Readonly<Record<string, readonly Sample[]>> {
+  return {
+    fill: [{ inputs: [], attributes: { shape: [8], value: 0, dtype: "f32" }, outputs: [row] }],
+    iota: [{ inputs: [], attributes: { shape: [8], axis: 0, dtype: "f32" }, outputs: [row] }],
+    cast: [{ inputs: [i32(8)], attributes: { dtype: "f32" }, outputs: [row] }],
+    unary: ["neg", "exp", "sigmoid", "tanh", "sqrt", "rsqrt"].map(unaryOf),
+    binary: ["add", "sub", "mul", "div"].flatMap(binariesOf),
+    reduce: ["sum", "max"].flatMap(reducesOf),
+    cumsum: [{ inputs: [x], attributes: { axis: 1 }, outputs: [x] }],
+    matmul: ROWS.flatMap(matmulsOf),
+    transpose: [{ inputs: [x], attributes: { permutation: [1, 0] }, outputs: [f32(WIDTH, 8)] }],
+    gatherRows: [{ inputs: [x, i32(4)], attributes: {}, outputs: [f32(4, WIDTH)] }],
+    segmentSum: [{ inputs: [x, i32(8)], attributes: { segments: 4 }, outputs: [f32(4, WIDTH)] }],
+    topK: [
+      {
+        inputs: [x, undefined],
+        attributes: { k: CHOICES },
+        outputs: [f32(8, CHOICES), choices(8)],
       },
-      outputs: [x, x, x],
-    },
-  ],
-  routeTopK: ROWS.map(routesOf),
-  routeTopKBackward: [
-    {
-      inputs: [logits(8), choices(8), undefined, f32(8, CHOICES)],
-      attributes: mixtral,
-      outputs: [logits(8)],
-    },
-  ],
-  moeFfn: ROWS.map(ffnOf),
-  moeFfnBackward: [ffnBackward()],
-};
+    ],
+    groupRows: [
+      {
+        inputs: [i32(16)],
+        attributes: { groups: EXPERTS },
+        outputs: [i32(16), i32(16), i32(EXPERTS + 1), i32(16)],
+      },
+    ],
+    groupedMatmul: ROWS.map(groupedOf),
+    groupedMatmulGradWeights: [
+      {
+        inputs: [x, x, i32(EXPERTS + 1), i32(8)],
+        attributes: {},
+        outputs: [f32(EXPERTS, WIDTH, WIDTH)],
+      },
+    ],
+    softmax: [{ inputs: [x, undefined], attributes: {}, outputs: [x] }],
+    logSumExp: [{ inputs: [x], attributes: {}, outputs: [row] }],
+    rmsNorm: [{ inputs: [x, weight], attributes: { epsilon: 1e-5 }, outputs: [x] }],
+    rmsNormBackward: [
+      { inputs: [x, weight, f32(8, 1), x], attributes: { epsilon: 1e-5 }, outputs: [x, weight] },
+    ],
+    rope: [{ inputs: [heads, f32(8, 8), f32(8, 8)], attributes: {}, outputs: [heads] }],
+    attention: [
+      {
+        inputs: [heads, heads, heads, undefined],
+        attributes: attentionAttributes,
+        outputs: [heads],
+      },
+    ],
+    attentionBackward: [
+      {
+        inputs: [heads, heads, heads, heads, logSumExp, heads, undefined],
+        attributes: attentionAttributes,
+        outputs: [heads, heads, heads],
+      },
+    ],
+    crossEntropy: [{ inputs: [x, i32(8)], attributes: {}, outputs: [row] }],
+    crossEntropyBackward: [{ inputs: [x, i32(8), row, row], attributes: {}, outputs: [x] }],
+    adamW: [
+      {
+        inputs: [x, x, x, x],
+        attributes: {
+          learningRate: 0,
+          beta1: 0,
+          beta2: 0,
+          epsilon: 1,
+          weightDecay: 0,
+          step: 1,
+        },
+        outputs: [x, x, x],
+      },
+    ],
+    routeTopK: ROWS.map(routesOf),
+    routeTopKBackward: [
+      {
+        inputs: [logits(8), choices(8), undefined, f32(8, CHOICES)],
+        attributes: mixtral,
+        outputs: [logits(8)],
+      },
+    ],
+    moeFfn: ROWS.map(ffnOf),
+    moeFfnBackward: [ffnBackward()],
+  };
+}

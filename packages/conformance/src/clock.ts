@@ -14,13 +14,8 @@ export function now(): number {
   return host().performance.now();
 }
 
-/** Lets the host do what waits, such as a timer or a device's callbacks. */
-export function pause(ms = 0): Promise<void> {
-  return new Promise((resolve) => void host().setTimeout(resolve, ms));
-}
-
 /** What {@link withTimeout} gives when time was up. */
-export const timedOut: unique symbol = Symbol("timed out");
+export const timedOut: unique symbol = /*#__PURE__*/ Symbol("timed out");
 
 /** The promise's result, or {@link timedOut} when it does not settle in time. */
 export async function withTimeout<Result>(

@@ -3,7 +3,7 @@ import type { ConformanceCase, Extension, Profile } from "./case.ts";
 import { PROFILES } from "./case.ts";
 
 /** Whether a profile contains a case. */
-export function contains(profile: Profile, testCase: ConformanceCase): boolean {
+function contains(profile: Profile, testCase: ConformanceCase): boolean {
   return PROFILES.indexOf(profile) >= PROFILES.indexOf(smallestProfile(testCase));
 }
 

@@ -45,7 +45,7 @@ function halfBits(value: number): number {
 }
 
 /** A host tensor of numbers in half floats. */
-export function halved(tensor: HostTensor): HostTensor {
+function halved(tensor: HostTensor): HostTensor {
   return generated(tensor.shape, "f16", (index) => halfBits(tensor.data[index] ?? 0));
 }
 

@@ -67,7 +67,7 @@ const outputsAs = (prefix: string, outputs: readonly Tensor[]): [string, Tensor]
   outputs.map((output, index) => [`${prefix} ${index}`, output]);
 
 /** A fused kernel, and beside it its parts on the same backend: both within the bounds of the parts. */
-export function fusedCase<H extends Hosts>(sample: FusedSample<H>): ConformanceCase {
+function fusedCase<H extends Hosts>(sample: FusedSample<H>): ConformanceCase {
   const { level, op, what, ops, hosts, call } = sample;
   return caseOf(level, `fused/${op.name}${what === undefined ? "" : `-${what}`}`, {
     demand: `the fused ${op.name} gives what its decomposition gives`,

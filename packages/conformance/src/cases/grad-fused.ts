@@ -195,7 +195,7 @@ export const FFN_GRADIENT_OPS: readonly AnyOp[] = [
 const SHAPE: FfnShape = { tokens: 9, experts: 4, topK: 2, input: 8, inner: 5, output: 7 };
 
 /** Gradients of an expert path with respect to all that is float. */
-export async function ffnGradients(
+async function ffnGradients(
   test: CaseContext,
   hosts: ReturnType<typeof ffnHosts>,
   { descriptor }: Bank,

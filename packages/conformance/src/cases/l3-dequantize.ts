@@ -33,7 +33,7 @@ async function rows(test: CaseContext, codes: HostTensor, scales: HostTensor): P
 }
 
 /** Codes and scales of a matrix whose last axis is a row. */
-export function quantised(tensor: HostTensor): {
+function quantised(tensor: HostTensor): {
   readonly codes: HostTensor;
   readonly scales: HostTensor;
 } {

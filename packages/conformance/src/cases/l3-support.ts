@@ -142,7 +142,7 @@ export function constant(
 }
 
 /** Whether equal inputs and shapes promise equal bits. */
-export function isBitwise({ capabilities }: CaseContext): boolean {
+function isBitwise({ capabilities }: CaseContext): boolean {
   return capabilities.determinism === "bitwise";
 }
 
@@ -191,7 +191,7 @@ export interface Held {
 }
 
 /** Two ways to the same values must agree within the bounds of both. */
-export function agree(test: CaseContext, what: string, a: Held, b: Held): void {
+function agree(test: CaseContext, what: string, a: Held, b: Held): void {
   for (let index = 0; index < a.got.data.length; index++) {
     const [left = 0, right = 0] = [a.got.data[index], b.got.data[index]];
     const [wantedLeft = 0, wantedRight = 0] = [a.wanted.values[index], b.wanted.values[index]];

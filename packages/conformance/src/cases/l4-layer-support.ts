@@ -55,13 +55,13 @@ export interface LayerOptions {
 export type KitLayer = MoeLayer<RouterParams, NoState, FfnWeights, SharedParams | undefined>;
 
 /** The spec that a layer has unless told otherwise. */
-export function specOf({ shape, spec }: Pick<LayerOptions, "shape" | "spec">): RouteSpec {
+function specOf({ shape, spec }: Pick<LayerOptions, "shape" | "spec">): RouteSpec {
   const { experts, topK: k } = shape;
   return { experts, topK: k, score: "softmax", renormalize: { epsilon: 1e-9 }, ...spec };
 }
 
 /** A router whose logits are one product. */
-export function linearRouter(
+function linearRouter(
   { shape, spec }: Pick<LayerOptions, "shape" | "spec">,
   indices?: Tensor,
 ): Router<RouterParams> {
@@ -86,7 +86,7 @@ export function linearRouter(
 }
 
 /** A bank whose maths is an FFN; `plain` hides that, so that it runs on rows. */
-export function ffnBank(
+function ffnBank(
   descriptor: FfnDescriptor,
   { experts, input, inner, output = input }: LayerOptions["shape"],
   plain = false,

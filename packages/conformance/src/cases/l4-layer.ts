@@ -35,11 +35,7 @@ const SHAPE = { experts: 8, topK: 2, input: 16, inner: 10 } as const;
  * the few others may be any that the oracle's bounds allow, and are played back on the oracle, so that
  * every token's output is held to it. More than 2 % of such tokens are an error of the inputs.
  */
-export async function endToEnd(
-  test: CaseContext,
-  options: LayerOptions,
-  x: HostTensor,
-): Promise<void> {
+async function endToEnd(test: CaseContext, options: LayerOptions, x: HostTensor): Promise<void> {
   const inputs = {
     ...layerHosts(test.random, options),
     x,

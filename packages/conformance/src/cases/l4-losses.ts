@@ -47,7 +47,7 @@ const masked = (values: Tensor, rows: Tensor | undefined): Tensor =>
  * E · Σ_e f_e · P_e (Fedus et al., 2022) with f_e the share of the choices that went to e, a constant
  * for the gradient, and P_e its mean probability: 1 where all is even, E where one expert takes all.
  */
-export function switchLoss(routing: Routing): Tensor {
+function switchLoss(routing: Routing): Tensor {
   const { experts, scores } = routing;
   const { rows, count } = counted(routing);
   const load = cast(loadOf(routing), { dtype: scores.dtype === "f64" ? "f64" : "f32" });
@@ -57,7 +57,7 @@ export function switchLoss(routing: Routing): Tensor {
 }
 
 /** Mean of the squared logarithm of the softmax's denominator (Zoph et al., 2022). */
-export function zLoss(routing: Routing): Tensor {
+function zLoss(routing: Routing): Tensor {
   const { rows, count } = counted(routing);
   const tokens = routing.logits.shape[0] ?? 0;
   const squares = square(logSumExp(routing.logits)).reshape([tokens, 1]);
@@ -65,7 +65,7 @@ export function zLoss(routing: Routing): Tensor {
 }
 
 /** Squared coefficient of variation of the experts' summed probabilities (Shazeer et al., 2017). */
-export function importanceLoss(routing: Routing): Tensor {
+function importanceLoss(routing: Routing): Tensor {
   const { rows } = counted(routing);
   const importance = sum(masked(routing.scores, rows), [0]);
   const centre = mean(importance);

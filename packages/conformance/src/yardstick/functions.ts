@@ -38,10 +38,10 @@ const periodic = (x: number): number => (Math.abs(x) <= 100 ? 16 * (1 + Math.abs
 export const REAL_FUNCTIONS: Readonly<Record<Exclude<UnaryKind, "isNaN" | "not">, RealFunction>> = {
   neg: { value: (x) => -x, spread: lipschitz, units: exact },
   abs: { value: (x) => (x < 0 ? -x : x === 0 ? 0 : x), spread: lipschitz, units: exact },
-  sign: stepping((x) => (x > 0 ? 1 : x < 0 ? -1 : x)),
-  floor: stepping(Math.floor),
-  ceil: stepping(Math.ceil),
-  round: stepping(nearestWhole),
+  sign: /*#__PURE__*/ stepping((x) => (x > 0 ? 1 : x < 0 ? -1 : x)),
+  floor: /*#__PURE__*/ stepping(Math.floor),
+  ceil: /*#__PURE__*/ stepping(Math.ceil),
+  round: /*#__PURE__*/ stepping(nearestWhole),
   // WGSL: 3 + 2|x| ULP.
   exp: {
     value: Math.exp,

@@ -31,8 +31,8 @@ const FLOATS: Readonly<Partial<Record<BinaryKind, BinaryText>>> = {
   mul: { type: "f32", value: "a * b" },
   div: { type: "f32", value: "a / b" },
   pow: { type: "f32", value: "power(a, b)", declarations: () => mathText(["power"]) },
-  max: extreme("orderOf(a) >= orderOf(b)"),
-  min: extreme("reversed(a) >= reversed(b)"),
+  max: /*#__PURE__*/ extreme("orderOf(a) >= orderOf(b)"),
+  min: /*#__PURE__*/ extreme("reversed(a) >= reversed(b)"),
 };
 
 /** On i32 and u32, whose vectors are `V`. */

@@ -21,7 +21,7 @@ fn converted(bits: vec4<u32>) -> vec4<u32> {
 
 /** Makes f32 bits of floats, and 32 bits of integers. */
 const SOURCES: Readonly<Partial<Record<DType, { meaning: Meaning; text: string }>>> = {
-  f32: { meaning: "float", text: identity("toWide") },
+  f32: { meaning: "float", text: /*#__PURE__*/ identity("toWide") },
   bf16: {
     meaning: "float",
     text: `fn toWide(bits: vec4<u32>) -> vec4<u32> { return bits << vec4<u32>(16u); }`,
@@ -38,10 +38,10 @@ const SOURCES: Readonly<Partial<Record<DType, { meaning: Meaning; text: string }
   return sign | select(normal, steps, size < vec4<u32>(0x0400u));
 }`,
   },
-  i32: { meaning: "signed", text: identity("toWide") },
-  u32: { meaning: "unsigned", text: identity("toWide") },
-  bool: { meaning: "unsigned", text: identity("toWide") },
-  u8: { meaning: "unsigned", text: identity("toWide") },
+  i32: { meaning: "signed", text: /*#__PURE__*/ identity("toWide") },
+  u32: { meaning: "unsigned", text: /*#__PURE__*/ identity("toWide") },
+  bool: { meaning: "unsigned", text: /*#__PURE__*/ identity("toWide") },
+  u8: { meaning: "unsigned", text: /*#__PURE__*/ identity("toWide") },
 };
 
 function targetText(meaning: Meaning, to: DType): string {

@@ -55,6 +55,6 @@ export const dequantize: Kernel = (call) => {
 };
 
 const ONE_SCALE = "load_scales(at / params.width)";
-const FOUR_SCALES = `vec4<f32>(${[0, 1, 2, 3]
-  .map((lane) => `load_scales((at + ${lane}u) / params.width)`)
-  .join(", ")})`;
+const FOUR_SCALES =
+  "vec4<f32>(load_scales(at / params.width), load_scales((at + 1u) / params.width), " +
+  "load_scales((at + 2u) / params.width), load_scales((at + 3u) / params.width))";

@@ -7,7 +7,7 @@ import { rowStore } from "../products/store.ts";
 import { addOuterProducts } from "../products/weight-gradient.ts";
 import { activationText, activationVariant } from "./activation.ts";
 import { combineRows } from "./combine.ts";
-import { rowFactor, rowParams } from "./forward.ts";
+import { rowFactor, rowParams } from "./parts.ts";
 import { type FfnProblem, downBank, ffnProblem, turned, upBank } from "./problem.ts";
 import { ROW_FACTOR, ROW_TEXT, type SortedRows, sortRows } from "./rows.ts";
 import { dotChoices, sumGroups } from "./sums.ts";

@@ -9,7 +9,7 @@ import { rowStore } from "../products/store.ts";
 import { multiplyFew } from "../products/strip.ts";
 import { activationText, activationVariant } from "./activation.ts";
 import { addTerm } from "./combine.ts";
-import { biasText, rowFactor, rowParams } from "./forward.ts";
+import { biasText, rowFactor, rowParams } from "./parts.ts";
 import { halvesOf, storeActivations } from "./halves.ts";
 import { type FfnProblem, downBank, upBank } from "./problem.ts";
 

@@ -1,6 +1,6 @@
 import type { Kernel, KernelCall } from "../../kernel.ts";
 import type { GpuHandle } from "../../memory.ts";
-import { type Operand, type Param, read, u32 } from "../../program.ts";
+import { type Operand, read } from "../../program.ts";
 import { FEW_ROWS } from "../products/cut.ts";
 import { type Factor, alignedLines, factorOf } from "../products/factor.ts";
 import { multiplyGroups } from "../products/grouped-product.ts";
@@ -9,6 +9,7 @@ import { activationText, activationVariant } from "./activation.ts";
 import { combineRows } from "./combine.ts";
 import { decode, fitsDecode } from "./decode.ts";
 import { halvesOf, storeActivations } from "./halves.ts";
+import { biasText, rowFactor, rowParams } from "./parts.ts";
 import { type FfnProblem, downBank, ffnProblem, upBank } from "./problem.ts";
 import { ROW_FACTOR, ROW_TEXT, type SortedRows, sortRows } from "./rows.ts";
 
@@ -44,7 +45,7 @@ export const moeFfn: Kernel = (call) => {
 };
 
 /** Tokens, picked by the rows' order and weighted, as the left factor of a product over H. */
-export function tokenFactor(problem: FfnProblem): Factor {
+function tokenFactor(problem: FfnProblem): Factor {
   const { x, inputSize, inputWeights } = problem;
   return factorOf({
     name: "x",
@@ -59,42 +60,6 @@ export function tokenFactor(problem: FfnProblem): Factor {
     scale: inputWeights && ((row) => `factor_of(${row})`),
     variant: inputWeights ? "weighted" : "token",
   });
-}
-
-/** Rows of width `stride` in their own order, as the left factor of a product. */
-export function rowFactor(name: string, handle: GpuHandle, width: number): Factor {
-  return factorOf({
-    name,
-    dtype: "f32",
-    order: "rows",
-    aligned: alignedLines(handle, width),
-    whole: width % 4 === 0,
-    stride: "params.inner",
-    shift: "0u",
-    last: "params.rows - 1u",
-  });
-}
-
-/** WGSL: adds the bias of `owner` to a quad of columns; quads of rows in no group stay zero. */
-export function biasText(has: boolean): string {
-  if (!has) return "fn biased(v: vec4<f32>, owner: u32, column: u32) -> vec4<f32> { return v; }";
-  return `fn biased(v: vec4<f32>, owner: u32, column: u32) -> vec4<f32> {
-  if (owner >= params.groups) { return v; }
-  let at = owner * params.columns;
-  let last = params.columns - 1u;
-  return v + vec4<f32>(load_bias(at + min(column, last)), load_bias(at + min(column + 1u, last)),
-    load_bias(at + min(column + 2u, last)), load_bias(at + min(column + 3u, last)));
-}`;
-}
-
-/** The numbers that {@link ROW_TEXT} and the products need. */
-export function rowParams({ rows, tokens, choices, innerSize }: FfnProblem): Record<string, Param> {
-  return {
-    rows: u32(rows),
-    tokens: u32(tokens),
-    choices: u32(choices),
-    innerSize: u32(innerSize),
-  };
 }
 
 function projectUp(

@@ -2,7 +2,7 @@ import type { KernelCall } from "../../kernel.ts";
 import type { GpuHandle } from "../../memory.ts";
 import { type Operand, read, u32, write } from "../../program.ts";
 import { BLOCK } from "../products/cut.ts";
-import { rowParams } from "./forward.ts";
+import { rowParams } from "./parts.ts";
 import type { FfnProblem } from "./problem.ts";
 
 /** A dot product for each assignment that has a row. WGSL sees its row, its token and an index. */

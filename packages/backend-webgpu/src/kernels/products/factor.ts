@@ -55,6 +55,8 @@ export interface Factor {
   placeOfFour(position: string): string;
   /** Their numbers for four k: `mat4x4<f32>`, a column for each k. */
   block(place: string, k: string, end: string): string;
+  /** Their numbers for one k, which must be there. Only for `columns`. */
+  readonly line: ((place: string, k: string) => string) | undefined;
   /** Where one position lies. */
   placeOfOne(position: string): string;
   /** Its numbers for four k. */
@@ -71,7 +73,7 @@ export function factorOf(layout: FactorLayout): Factor {
 }
 
 /** How a handle of weights is bound so that {@link factorOf} can read it. */
-export function elementTypeOf(dtype: StoredFloat, aligned: boolean): ElementType {
+function elementTypeOf(dtype: StoredFloat, aligned: boolean): ElementType {
   if (dtype === "f32") return aligned ? "vec4<f32>" : "f32";
   return aligned ? "vec2<u32>" : "u32";
 }
@@ -134,6 +136,7 @@ fn block_${name}(place: vec4<u32>, k: u32, end: u32) -> mat4x4<f32> {
     placeOfFour: (position) => fourOf(place, position, "u32"),
     placeOfOne: place,
     block: (at, k, end) => `block_${name}(${at}, ${k}, ${end})`,
+    line: undefined,
     strand: (at, k, end) => `strand_${name}(${at}, ${k}, ${end})`,
     scaleOfFour: scale && ((position) => fourOf(scale, position, "f32")),
     scaleOfOne: scale,
@@ -148,38 +151,50 @@ function fourOf(value: (position: string) => string, position: string, type: str
 function factorOfColumns(layout: FactorLayout): Factor {
   const { name, dtype, aligned, whole, stride, shift, line, scale, variant = "" } = layout;
   const origin = layout.origin ?? "0u";
-  const scaled = scale ? ` * ${scale("number")}` : "";
-  const found = (value: string): string => `let number = origin + k;
+  const masked = (call: string): string => (whole ? call : `select(vec4<f32>(), ${call}, k < end)`);
+  const steps = (value: (k: string) => string): string =>
+    [0, 1, 2, 3].map((step) => value(`k + ${step}u`)).join(", ");
+  // A line that is not there is read as another one, and counts as zeros; no branch is taken.
+  const read = (element: string, zero: string): string => `let number = origin + k;
   let line = ${line?.("number") ?? "number"};
-  ${line ? `if (line == ${NO_LINE}) { return ${value.startsWith("one") ? "0.0" : "vec4<f32>()"}; }` : ""}
-  return ${value}${scaled};`;
-  const beyond = (zero: string): string => (whole ? "" : `if (k >= end) { return ${zero}; }\n`);
-  const single = aligned
-    ? ""
-    : `fn single_${name}(place: u32, origin: u32, k: u32, end: u32) -> f32 {
-  ${beyond("0.0")}${found(`one_${name}(line * ${stride} + place)`)}
-}
-fn strand_${name}(place: u32, origin: u32, k: u32, end: u32) -> vec4<f32> {
-  return vec4<f32>(${[0, 1, 2, 3].map((step) => `single_${name}(place, origin, k + ${step}u, end)`).join(", ")});
-}`;
+  ${line ? `let there = line != ${NO_LINE};` : ""}
+  let value = ${element}(${line ? "select(0u, line, there)" : "line"} * ${stride} + place)${scale ? ` * ${scale("number")}` : ""};
+  return ${line ? `select(${zero}, value, there)` : "value"};`;
   return {
     name,
     order: "columns",
     type: elementTypeOf(dtype, aligned),
     variant: `columns,${dtype},${aligned},${whole},${variant}`,
     declarations: `${readers(layout)}
+fn line_${name}(place: u32, origin: u32, k: u32) -> vec4<f32> {
+  ${read(`quad_${name}`, "vec4<f32>()")}
+}
 fn cross_${name}(place: u32, origin: u32, k: u32, end: u32) -> vec4<f32> {
-  ${beyond("vec4<f32>()")}${found(`quad_${name}(line * ${stride} + place)`)}
+  return ${masked(`line_${name}(place, origin, k)`)};
 }
 fn block_${name}(place: u32, origin: u32, k: u32, end: u32) -> mat4x4<f32> {
-  return mat4x4<f32>(${[0, 1, 2, 3].map((step) => `cross_${name}(place, origin, k + ${step}u, end)`).join(", ")});
+  return mat4x4<f32>(${steps((k) => `cross_${name}(place, origin, ${k}, end)`)});
 }
-${single}`,
+${aligned ? "" : singleText(name, read(`one_${name}`, "0.0"), whole)}`,
     placeOfFour: (position) => `(${position}) + ${shift}`,
     placeOfOne: (position) => `(${position}) + ${shift}`,
     block: (at, k, end) => `block_${name}(${at}, ${origin}, ${k}, ${end})`,
+    line: (at, k) => `line_${name}(${at}, ${origin}, ${k})`,
     strand: (at, k, end) => `strand_${name}(${at}, ${origin}, ${k}, ${end})`,
     scaleOfFour: undefined,
     scaleOfOne: undefined,
   };
+}
+
+/** Numbers of one position, where quads of positions do not begin at multiples of four. */
+function singleText(name: string, read: string, whole: boolean): string {
+  const single = (step: number): string => `single_${name}(place, origin, k + ${step}u)`;
+  const strand = `vec4<f32>(${[0, 1, 2, 3].map(single).join(", ")})`;
+  const inside = "vec4<u32>(k, k + 1u, k + 2u, k + 3u) < vec4<u32>(end)";
+  return `fn single_${name}(place: u32, origin: u32, k: u32) -> f32 {
+  ${read}
+}
+fn strand_${name}(place: u32, origin: u32, k: u32, end: u32) -> vec4<f32> {
+  return ${whole ? strand : `select(vec4<f32>(), ${strand}, ${inside})`};
+}`;
 }

@@ -43,7 +43,7 @@ export interface GroupedRequest {
 }
 
 /** Bytes of an element of weights. */
-export function bytesOf(dtype: StoredFloat): number {
+function bytesOf(dtype: StoredFloat): number {
   return dtype === "f32" ? 4 : 2;
 }
 

@@ -41,7 +41,7 @@ export interface ProductRequest {
 /** K in a step of the tiles in workgroup memory; divides {@link BLOCK}. */
 const STEP = 16;
 /** Invocations of a workgroup that uses registers only: few, so that small products use all cores. */
-const REGISTER_GROUP = 16;
+const REGISTER_GROUP = 32;
 
 /** Queues a product. */
 export function multiply(call: KernelCall, request: ProductRequest): void {
@@ -125,7 +125,6 @@ function registerText(request: ProductRequest, rows: 1 | 4): string {
   const one = rows === 1;
   const scale = one ? left.scaleOfOne : left.scaleOfFour;
   const place = one ? left.placeOfOne("first") : left.placeOfFour("first");
-  const fetched = one ? left.strand("place", "k", "end") : left.block("place", "k", "end");
   return `let pair = index % params.pairs;
 let tile = index / params.pairs;
 if (tile >= params.tiles) { return; }
@@ -139,15 +138,36 @@ ${carryRows(request, rows, "first")}
 for (var block = 0u; block < end; block += ${BLOCK}u) {
   ${sums.clear}
   let stop = min(block + ${BLOCK}u, end);
-  for (var k = block; k < stop; k += 4u) {
-    let a = ${scale ? scaledBy(fetched, "scale", one) : fetched};
-    let b = ${right.block("place0", "k", "end")};
-    let c = ${right.block("place1", "k", "end")};
-    ${KS.map((k) => addProducts(rows, (i) => (one ? `a[${k}]` : `a[${k}][${i}]`), `b[${k}]`, `c[${k}]`)).join("\n")}
-  }
+  ${left.line && right.line && !one ? lineSteps(left.line, right.line) : blockSteps(request, rows)}
   ${sums.close}
 }
 ${storeRows(rows, "first", store)}`;
+}
+
+/** Four k at a time. */
+function blockSteps({ left, right }: ProductRequest, rows: 1 | 4): string {
+  const one = rows === 1;
+  const scale = one ? left.scaleOfOne : left.scaleOfFour;
+  const fetched = one ? left.strand("place", "k", "end") : left.block("place", "k", "end");
+  const value = (k: number) => (i: number) => (one ? `a[${k}]` : `a[${k}][${i}]`);
+  return `for (var k = block; k < stop; k += 4u) {
+    let a = ${scale ? scaledBy(fetched, "scale", one) : fetched};
+    let b = ${right.block("place0", "k", "end")};
+    let c = ${right.block("place1", "k", "end")};
+    ${KS.map((k) => addProducts(rows, value(k), `b[${k}]`, `c[${k}]`)).join("\n")}
+  }`;
+}
+
+type LineText = (place: string, k: string) => string;
+
+/** One k at a time, where each is a line on both sides: less text, and nothing lies beyond the end. */
+function lineSteps(left: LineText, right: LineText): string {
+  return `for (var k = block; k < stop; k++) {
+    let a = ${left("place", "k")};
+    let b = ${right("place0", "k")};
+    let c = ${right("place1", "k")};
+    ${addProducts(4, (i) => `a[${i}]`, "b", "c")}
+  }`;
 }
 
 function scaledBy(block: string, scale: string, one: boolean): string {

@@ -3,7 +3,7 @@ import type { GpuHandle } from "../../memory.ts";
 import { read, u32, write } from "../../program.ts";
 
 /** Invocations that map tiles. */
-export const MAPPERS = 64;
+const MAPPERS = 64;
 /** Words of a tile in the map: group, first row, row behind the group's last, nothing. */
 export const TILE_WORDS = 4;
 
@@ -23,7 +23,7 @@ export function tileBound(count: number, groups: number, rows: number): number {
  * row of a group; that of `params.groups` is the end), `put_tile(t, tile)`, and `params.rows`,
  * `params.groups`, `params.tiles`, `params.tileRows`.
  */
-export const MAP_TILES: string = `
+const MAP_TILES: string = `
 var<workgroup> tile_counts: array<u32, ${MAPPERS}>;
 fn span_first(span: u32) -> u32 {
   if (span == 0u) { return 0u; }

@@ -50,7 +50,7 @@ for (var i = lane; i < params.experts; i += LANES) {
   ${weighs && plan.weight === "scores" ? `${chosenText("slope += raw_slope;", plan)}` : ""}
   store_y(base + i, slope);
 }
-${plan.score === "softmax" ? SOFTMAX_DOT : ""}
+${plan.score === "softmax" ? softmaxDot() : ""}
 for (var i = lane; i < params.experts; i += LANES) {
   let x = load_logits(base + i);
   let z = squash(x);
@@ -135,12 +135,14 @@ function chosenText(body: string, plan: RoutePlan): string {
   return eachChoice(`if (e != i) { continue; }\n  ${rawSlopeText(plan.norm)}\n  ${body}`, plan);
 }
 
-const SOFTMAX_DOT = `${laneSum(
-  "part_dot",
-  "params.experts",
-  "score_of(squash(load_logits(base + i)), greatest, sum) * load_y(base + i)",
-)}
+function softmaxDot(): string {
+  return `${laneSum(
+    "part_dot",
+    "params.experts",
+    "score_of(squash(load_logits(base + i)), greatest, sum) * load_y(base + i)",
+  )}
 let dot = row_sum(lane, part_dot);`;
+}
 
 /** Gradient of a score's logit. Far below 0 the root of softplus is e^(z/2), which does not divide by 0. */
 const SLOPES: Readonly<Record<RoutePlan["score"], string>> = {

@@ -1,0 +1,93 @@
+import { type Backend, type MoeLayer, type Tensor, moe } from "@moiety/core";
+import { type GluParams, glu } from "@moiety/experts";
+import { type LinearRouterParams, type LinearRouterState, mixtralRouter } from "@moiety/routers";
+import type { HostMatrix, HostWeights, LayerSizes } from "./weights.ts";
+
+/** Floating-point operations of a forward pass: products of the router and of both projections. */
+export function forwardOperations(sizes: LayerSizes, tokens: number): number {
+  const { hidden, intermediate, experts, topK } = sizes;
+  return 2 * tokens * hidden * (experts + topK * 3 * intermediate);
+}
+
+/** A layer as users compose it: Mixtral's router and a bank of SwiGLU experts. */
+export type MeasuredLayer = MoeLayer<LinearRouterParams, LinearRouterState, GluParams>;
+
+/** Its parameters. */
+export type LayerParams = Parameters<MeasuredLayer["mix"]>[0];
+
+/** Composes the layer that is measured. */
+export function measuredLayer({ hidden, intermediate, experts, topK }: LayerSizes): MeasuredLayer {
+  return moe({
+    router: mixtralRouter({
+      hiddenSize: hidden,
+      numLocalExperts: experts,
+      numExpertsPerTok: topK,
+    }),
+    experts: glu({
+      experts,
+      hiddenSize: hidden,
+      intermediateSize: intermediate,
+      activation: "silu",
+      layout: { packing: "interleaved", first: "gate" },
+    }),
+  });
+}
+
+/** `x [T, H]` → `[T, H]`: the two public calls that a layer is. */
+export function forward(layer: MeasuredLayer, params: LayerParams, x: Tensor): Tensor {
+  const state = { router: {} };
+  return layer.mix(params, state, x, layer.route(params, state, x));
+}
+
+/** What the experts' weights are held in; the router's are float32. */
+export type Storage = "f32" | "f16";
+
+/** Puts weights on a backend. */
+export async function uploadWeights(
+  backend: Backend,
+  { router, gateUp, down }: HostWeights,
+  storage: Storage,
+): Promise<LayerParams> {
+  return {
+    router: { weight: await uploadMatrix(backend, router, "f32") },
+    experts: {
+      gateUp: await uploadMatrix(backend, gateUp, storage),
+      down: await uploadMatrix(backend, down, storage),
+    },
+    shared: undefined,
+  };
+}
+
+/** Elements that are on their way at a time. */
+const PIECE = 2 ** 24;
+
+async function uploadMatrix(
+  backend: Backend,
+  matrix: HostMatrix,
+  storage: Storage,
+): Promise<Tensor> {
+  const upload = backend.upload({ shape: matrix.shape, dtype: storage });
+  const size = matrix.shape.reduce((product, length) => product * length, 1);
+  for (let start = 0; start < size; start += PIECE) {
+    const values = new Float32Array(Math.min(PIECE, size - start));
+    for (let index = 0; index < values.length; index++) values[index] = matrix.at(start + index);
+    const data = storage === "f16" ? halfBits(values) : values;
+    upload.write(start * data.BYTES_PER_ELEMENT, new Uint8Array(data.buffer));
+    // oxlint-disable-next-line no-await-in-loop -- or all pieces would be held at once
+    await backend.sync();
+  }
+  return upload.finish();
+}
+
+/** Half floats of numbers that half floats hold exactly. @throws Error where they do not */
+function halfBits(values: Float32Array): Uint16Array {
+  const words = new Uint32Array(values.buffer);
+  return Uint16Array.from(words, (word, index) => {
+    const exponent = ((word >>> 23) & 0xff) - 127 + 15;
+    if ((word & 0x7fffffff) === 0) return word >>> 16;
+    if (exponent < 1 || exponent > 30 || (word & 0x1fff) !== 0) {
+      throw new Error(`${values[index]} is no half float: these sizes need another step`);
+    }
+    return ((word >>> 16) & 0x8000) | (exponent << 10) | ((word >>> 13) & 0x3ff);
+  });
+}
