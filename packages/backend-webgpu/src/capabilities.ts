@@ -10,12 +10,7 @@ export function capabilitiesOf(context: GpuContext, settings: Settings): Capabil
     dtypes: ["f32", "i32", "u32", "bool", "f16", "bf16", "u8"],
     ops: Object.keys(KERNELS),
     formats: FORMATS,
-    accumulation: {
-      dtype: "f32",
-      order: context.batchInvariant
-        ? "blocks in index order"
-        : "blocks in index order; strided in decode",
-    },
+    accumulation: { dtype: "f32", order: "blocks of 64 in index order" },
     determinism: "bitwise",
     batchInvariant: context.batchInvariant,
     recovers: typeof settings.device !== "object",

@@ -25,7 +25,8 @@ export interface WebGpuOptions {
   readonly segmentBytes?: number | undefined;
   /**
    * Whether a token gets the same bits whatever else is in the batch, in prefill and in decode: one
-   * order of sums for every number of tokens. True unless given.
+   * order of sums for every number of tokens. True unless given. (No kernel takes the freedom that
+   * false gives yet.)
    */
   readonly batchInvariant?: boolean | undefined;
   /**

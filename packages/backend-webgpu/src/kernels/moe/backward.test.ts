@@ -37,7 +37,7 @@ describe.skipIf(!gpu.available)("moeFfnBackward", () => {
     "has the gradients of %s",
     async (_, layer) => {
       const pair = await createPair({ tiling: "registers" });
-      expect(await pair.agree((backend) => gradients(backend, layer), 1e-5)).toBeUndefined();
+      expect(await pair.agree((backend) => gradients(backend, layer), 2e-4)).toBeUndefined();
       expect(pair.gpu.record()["moeFfnBackward"]).toEqual({ kernel: 1, decomposed: 0 });
       await pair.dispose();
     },
