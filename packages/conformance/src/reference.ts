@@ -23,7 +23,9 @@ export interface Reference {
 
 /** Keeps references between runs; a `Map` is one. */
 export interface ReferenceCache {
+  /** What was kept under a key. */
   get(key: string): Reference | undefined;
+  /** Keeps something under a key. */
   set(key: string, reference: Reference): unknown;
 }
 

@@ -8,9 +8,13 @@ import { Session } from "./session.ts";
  * `before` and `after` go in as `beforeAll` and `afterAll`.
  */
 export interface TestRunner {
+  /** Registers a group of tests. */
   describe(name: string, body: () => void): unknown;
+  /** Registers a test; the timeout is in milliseconds. */
   it(name: string, body: TestBody, timeout?: number): unknown;
+  /** Registers what comes before the tests of a group. */
   beforeAll(body: () => Promise<void>): unknown;
+  /** Registers what comes after them. */
   afterAll(body: () => Promise<void>): unknown;
 }
 

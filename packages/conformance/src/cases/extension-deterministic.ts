@@ -8,6 +8,7 @@ import {
   gatherRows,
   groupRows,
   matmul,
+  mul,
   reduce,
   segmentSum,
   topK,
@@ -122,7 +123,11 @@ const OPTIONS: LayerOptions = {
 const layer = (tokens: number) => (test: CaseContext) => routedHosts(test, OPTIONS, tokens);
 const own = (hosts: RoutedHosts): RoutedHosts => ({ ...hosts, indices: undefined });
 
-type TableHosts = { readonly table: HostTensor; readonly ids: HostTensor };
+type TableHosts = {
+  readonly table: HostTensor;
+  readonly ids: HostTensor;
+  readonly factors: HostTensor;
+};
 
 const parts: readonly ConformanceCase[] = [
   deterministicCase(
@@ -156,8 +161,16 @@ const parts: readonly ConformanceCase[] = [
     "L2",
     "added-rows",
     [...GRADIENT_OPS, gatherRows, groupRows, segmentSum],
-    ({ random }) => ({ table: random.normal([9, 12]), ids: random.integers([3001], 0, 8) }),
-    () => gradients<TableHosts>(["table"], (given) => gatherRows(given.table, given.ids)),
+    ({ random }) => ({
+      table: random.normal([9, 12]),
+      ids: random.integers([3001], 0, 8),
+      // Factors of few digits would make every order exact.
+      factors: random.normal([3001, 12]),
+    }),
+    () =>
+      gradients<TableHosts>(["table"], (given) =>
+        mul(gatherRows(given.table, given.ids), given.factors),
+      ),
   ),
   deterministicCase(
     "L3",
