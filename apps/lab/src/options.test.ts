@@ -86,7 +86,7 @@ describe("parseOptions", () => {
     ["--balance even", /--balance even is unknown: there are switch, bias, none/],
     ["--preset huge", /--preset huge is unknown: there are default, anchor/],
     ["--preset toString", /--preset toString is unknown/],
-    ["--backend gpu", /--backend gpu is unknown: there is cpu/],
+    ["--backend gpu", /--backend gpu is unknown: there are cpu, webgpu/],
   ])("refuses %s on one line", (line, message) => {
     expect(() => parse(line)).toThrow(ConfigError);
     expect(() => parse(line)).toThrow(message);

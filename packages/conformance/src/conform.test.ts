@@ -2,6 +2,7 @@ import { create } from "@moiety/backend-cpu";
 import { UnsupportedError, matmul, unary } from "@moiety/core";
 import { describe, expect, it } from "vitest";
 import type { ConformanceCase } from "./case.ts";
+import { losable } from "./cases/testing/losable.ts";
 import { conform } from "./conform.ts";
 import type { ConformOptions, Progress } from "./options.ts";
 import type { Reference } from "./reference.ts";
@@ -225,8 +226,11 @@ describe("what is checked around every case", () => {
     const loses = fakeCase("loses", (test) => void seen.push(test.loseDevice), {
       extension: "device-loss",
     });
-    expect((await only(loses)).status).toBe("unsupported");
-    expect((await only(loses, { loseDevice: async () => {} })).status).toBe("pass");
+    const createBackend = () => losable().create();
+    const loseDevice = async (): Promise<void> => {};
+    expect((await only(loses, { createBackend })).status).toBe("unsupported");
+    expect((await only(loses, { loseDevice })).reason).toMatch(/does not say that it recovers/);
+    expect((await only(loses, { createBackend, loseDevice })).status).toBe("pass");
     expect(seen).toEqual([expect.any(Function)]);
   });
 });

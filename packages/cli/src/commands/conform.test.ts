@@ -116,6 +116,7 @@ describe("moiety conform", () => {
     await inFolder(async (folder) => {
       const path = join(folder, "none.mjs");
       await writeFile(path, 'export default async () => { throw new Error("no adapter here"); };');
+      vi.stubEnv("MOIETY_REQUIRE_WEBGPU", "");
       const { text, code } = await run("--backend", path, ...few);
       expect([code, text]).toEqual([
         1,

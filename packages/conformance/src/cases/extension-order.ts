@@ -1,4 +1,4 @@
-import { segmentSum } from "@moiety/core";
+import { matmul, segmentSum } from "@moiety/core";
 import type { CaseContext, ConformanceCase } from "../case.ts";
 import { type HostTensor, generated } from "../host-tensor.ts";
 import { alwaysSameBits } from "./extension-deterministic.ts";
@@ -65,7 +65,7 @@ export const orderCases: readonly ConformanceCase[] = [
   caseOf("L3", "deterministic/many-choices", {
     demand: "the sum of eight experts' outputs has the same bits in every run",
     extension: "deterministic",
-    ops: FFN_OPS,
+    ops: [...FFN_OPS, matmul],
     run: (test) =>
       alwaysSameBits(test, ffnHosts(test, USUAL, SHAPE), (given) => ({
         y: ffn(given as FfnTensors, USUAL.descriptor),
@@ -74,7 +74,7 @@ export const orderCases: readonly ConformanceCase[] = [
   caseOf("L2", "deterministic/segment-sum", {
     demand: "sums of many rows of one id have the same bits in every run",
     extension: "deterministic",
-    ops: [segmentSum],
+    ops: [segmentSum, matmul],
     run(test) {
       const { random } = test;
       const ids = generated([3001], "i32", (row) => Math.floor(row / 1000));

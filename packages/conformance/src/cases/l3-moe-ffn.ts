@@ -83,8 +83,8 @@ const shapes: readonly ConformanceCase[] = [
       inner: 3,
     }),
   ),
-  shapeCase("one-choice", "k = 1", { topK: 1 }),
-  shapeCase("all-experts", "k = E", { topK: 5 }),
+  shapeCase("one-choice", "one choice each: k = 1", { topK: 1 }),
+  shapeCase("all-experts", "every expert chosen: k = E", { topK: 5 }),
   shapeCase("many-choices", "k = 8 of 32", { topK: 8, experts: 32, tokens: 33 }),
   ...WIDTHS.map((size) =>
     ffnCase(`width-${size}`, `widths of ${size} keep their last tile`, async (test) => {

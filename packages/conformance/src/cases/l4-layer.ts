@@ -144,8 +144,8 @@ const ends: readonly ConformanceCase[] = [
   ...[0, 1, 2, 8, 9, 130].map((tokens) =>
     endCase(`tokens-${tokens}`, `a layer of ${tokens} tokens`, { shape: SHAPE }, tokens),
   ),
-  endCase("one-choice", "k = 1", { shape: { ...SHAPE, topK: 1 } }),
-  endCase("all-experts", "k = E", { shape: { ...SHAPE, topK: 8 } }),
+  endCase("one-choice", "one choice each: k = 1", { shape: { ...SHAPE, topK: 1 } }),
+  endCase("all-experts", "every expert chosen: k = E", { shape: { ...SHAPE, topK: 8 } }),
   endCase("many-experts", "k = 8 of 64", {
     shape: { experts: 64, topK: 8, input: 24, inner: 4 },
     spec: { score: "sigmoid", scale: 2.5 },
