@@ -232,7 +232,7 @@ const shapes: readonly ConformanceCase[] = [
       output: size - 2,
     }),
   ),
-  shapeCase("all-experts", "k = E", { topK: 4 }),
+  shapeCase("all-experts", "every expert chosen: k = E", { topK: 4 }),
   shapeCase("one-token-each", "far more experts than tokens", { experts: 64, tokens: 5 }),
   gradientCase(
     "L3",
