@@ -2,7 +2,7 @@ import type { KernelCall } from "../../kernel.ts";
 import type { GpuHandle } from "../../memory.ts";
 import { type Operand, read, u32 } from "../../program.ts";
 import { BLOCK } from "../products/cut.ts";
-import { type Factor, alignedLines, factorOf } from "../products/factor.ts";
+import { type Factor, alignedLines, factorOf, readsNativeHalves } from "../products/factor.ts";
 import { OWNER_TEXT, bankFactor, eachWindow } from "../products/grouped-product.ts";
 import { multiply } from "../products/product.ts";
 import { rowStore } from "../products/store.ts";
@@ -175,6 +175,7 @@ function projectDown(
           strips: u32(groups),
         },
         workgroupSize: strips ? SIZE : 16,
+        f16: readsNativeHalves(right),
         text: () => ({
           declarations: `${left.declarations}\n${right.declarations}\n${EXPERT_OF}\n${parts.bias}
 ${strips ? `var<workgroup> partials: array<f32, ${SIZE}>;` : store.declarations}`,

@@ -15,6 +15,8 @@ export interface FfnProblem {
   readonly downBias: Input | undefined;
   readonly inputWeights: Input | undefined;
   readonly descriptor: FfnDescriptor;
+  /** Whether the device reads f16 by itself. */
+  readonly native: boolean;
   /** T. */
   readonly tokens: number;
   /** k. */
@@ -49,6 +51,7 @@ export function ffnProblem(call: KernelCall, first: number): FfnProblem {
     downBias: call.optional(first + 6),
     inputWeights: call.optional(first + 7),
     descriptor,
+    native: call.context.f16,
     tokens,
     choices,
     rows: tokens * choices,
@@ -58,10 +61,18 @@ export function ffnProblem(call: KernelCall, first: number): FfnProblem {
 }
 
 /** The up projections as the right factors of products. */
-export function upBank({ up, experts, inputSize, hiddenSize, descriptor }: FfnProblem): Bank {
+export function upBank({
+  up,
+  native,
+  experts,
+  inputSize,
+  hiddenSize,
+  descriptor,
+}: FfnProblem): Bank {
   return {
     handle: up.handle,
     dtype: storedFloat(up),
+    native,
     groups: experts,
     inner: inputSize,
     columns: hiddenSize,
@@ -70,10 +81,18 @@ export function upBank({ up, experts, inputSize, hiddenSize, descriptor }: FfnPr
 }
 
 /** The down projections. */
-export function downBank({ down, experts, innerSize, outputSize, descriptor }: FfnProblem): Bank {
+export function downBank({
+  down,
+  native,
+  experts,
+  innerSize,
+  outputSize,
+  descriptor,
+}: FfnProblem): Bank {
   return {
     handle: down.handle,
     dtype: storedFloat(down),
+    native,
     groups: experts,
     inner: innerSize,
     columns: outputSize,

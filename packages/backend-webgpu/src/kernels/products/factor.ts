@@ -4,6 +4,14 @@ import type { ElementType } from "../../program.ts";
 /** Dtypes in which a factor of a product may be held; sums are f32 all the same. */
 export type StoredFloat = "f32" | "f16" | "bf16";
 
+/** Four half floats as WGSL has them with `shader-f16`. */
+const NATIVE_HALVES = "vec4<f16>";
+
+/** Whether a kernel that reads this factor needs `shader-f16`. */
+export function readsNativeHalves({ type }: Factor): boolean {
+  return type === NATIVE_HALVES;
+}
+
 /** In WGSL, a line number that stands for no line. */
 export const NO_LINE = "0xffffffffu";
 
@@ -22,6 +30,8 @@ export interface FactorLayout {
   readonly order: "rows" | "columns";
   /** Whether lines, and the matrix, begin at multiples of four elements. */
   readonly aligned: boolean;
+  /** Whether the device reads f16 by itself (`shader-f16`); done where lines are aligned. */
+  readonly native?: boolean | undefined;
   /** Whether the number of k is known to be a multiple of four. */
   readonly whole: boolean;
   /** WGSL: elements of a line. */
@@ -73,8 +83,9 @@ export function factorOf(layout: FactorLayout): Factor {
 }
 
 /** How a handle of weights is bound so that {@link factorOf} can read it. */
-function elementTypeOf(dtype: StoredFloat, aligned: boolean): ElementType {
+function elementTypeOf({ dtype, aligned, native }: FactorLayout): ElementType {
   if (dtype === "f32") return aligned ? "vec4<f32>" : "f32";
+  if (dtype === "f16" && aligned && native) return NATIVE_HALVES;
   return aligned ? "vec2<u32>" : "u32";
 }
 
@@ -84,8 +95,9 @@ export function alignedLines(handle: GpuHandle, stride: number): boolean {
 }
 
 /** Functions `quad_NAME(i)`, four elements from i on, and, where not aligned, `one_NAME(i)`. */
-function readers({ name, dtype, aligned }: FactorLayout): string {
-  if (aligned) return `fn quad_${name}(i: u32) -> vec4<f32> { ${alignedQuad(name, dtype)} }`;
+function readers(layout: FactorLayout): string {
+  const { name, dtype, aligned } = layout;
+  if (aligned) return `fn quad_${name}(i: u32) -> vec4<f32> { ${alignedQuad(layout)} }`;
   const element =
     dtype === "f32"
       ? `return load_${name}(i);`
@@ -96,8 +108,10 @@ fn quad_${name}(i: u32) -> vec4<f32> {
 }`;
 }
 
-function alignedQuad(name: string, dtype: StoredFloat): string {
+function alignedQuad(layout: FactorLayout): string {
+  const { name, dtype } = layout;
   const value = `load_${name}(i >> 2u)`;
+  if (elementTypeOf(layout) === NATIVE_HALVES) return `return vec4<f32>(${value});`;
   switch (dtype) {
     case "f32":
       return `return ${value};`;
@@ -125,7 +139,7 @@ function factorOfRows(layout: FactorLayout): Factor {
   return {
     name,
     order: "rows",
-    type: elementTypeOf(dtype, aligned),
+    type: elementTypeOf(layout),
     variant: `rows,${dtype},${aligned},${variant}`,
     declarations: `${readers(layout)}
 fn strand_${name}(place: u32, k: u32, end: u32) -> vec4<f32> { return ${masked}; }
@@ -163,7 +177,7 @@ function factorOfColumns(layout: FactorLayout): Factor {
   return {
     name,
     order: "columns",
-    type: elementTypeOf(dtype, aligned),
+    type: elementTypeOf(layout),
     variant: `columns,${dtype},${aligned},${whole},${variant}`,
     declarations: `${readers(layout)}
 fn line_${name}(place: u32, origin: u32, k: u32) -> vec4<f32> {

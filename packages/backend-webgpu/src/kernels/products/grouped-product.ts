@@ -11,6 +11,8 @@ import { type RowTiling, TILE_AT, tileBound } from "./row-tiles.ts";
 export interface Bank {
   readonly handle: GpuHandle;
   readonly dtype: StoredFloat;
+  /** Whether the device reads f16 by itself. */
+  readonly native?: boolean | undefined;
   readonly groups: number;
   /** Length of the sums. */
   readonly inner: number;
@@ -52,11 +54,12 @@ function bytesOf(dtype: StoredFloat): number {
  * columns are asked for by quads that begin at multiples of four.
  */
 export function bankFactor(bank: Bank, quads: boolean): Factor {
-  const { handle, dtype, inner, columns, transposed } = bank;
+  const { handle, dtype, native, inner, columns, transposed } = bank;
   const line = transposed ? columns : inner;
   return factorOf({
     name: "weights",
     dtype,
+    native,
     order: transposed ? "columns" : "rows",
     aligned: alignedLines(handle, line) && (quads || !transposed),
     whole: inner % 4 === 0,

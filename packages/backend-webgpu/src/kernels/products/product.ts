@@ -1,7 +1,7 @@
 import type { KernelCall } from "../../kernel.ts";
 import { type Operand, type Param, u32 } from "../../program.ts";
 import { BLOCK, type Cut, PAIR } from "./cut.ts";
-import type { Factor } from "./factor.ts";
+import { type Factor, readsNativeHalves } from "./factor.ts";
 
 /**
  * A product, tile by tile. The pieces of WGSL see `tile` (number of the tile of rows), `pair`
@@ -57,6 +57,7 @@ export function multiply(call: KernelCall, request: ProductRequest): void {
       operands,
       params: { ...request.params, tiles: u32(tiles), pairs: u32(pairs), strips: u32(strips) },
       workgroupSize,
+      f16: readsNativeHalves(right),
       text: () => ({
         declarations: `${left.declarations}\n${right.declarations}\n${declarations}
 ${cut.kind === "workgroup" ? workgroupMemory(cut) : ""}`,

@@ -1,7 +1,7 @@
 import type { KernelCall } from "../../kernel.ts";
 import { type Operand, type Param, u32 } from "../../program.ts";
 import { BLOCK } from "./cut.ts";
-import type { Factor } from "./factor.ts";
+import { type Factor, readsNativeHalves } from "./factor.ts";
 
 /**
  * Few rows times a matrix, cut along k: each invocation adds up one block of one column, and the
@@ -51,6 +51,7 @@ export function multiplyFew(call: KernelCall, request: StripRequest): void {
         strips: u32(strips),
       },
       workgroupSize: SIZE,
+      f16: readsNativeHalves(right),
       text: () => ({
         declarations: `${left.declarations}\n${right.declarations}\n${declarations}
 var<workgroup> partials: array<f32, ${SIZE * rows * request.columns("").length}>;`,
