@@ -1,5 +1,5 @@
 /// <reference types="@webgpu/types" />
-import { type DriverStatistics, DeviceLostError } from "@moiety/core";
+import { DeviceLostError } from "@moiety/core";
 
 /** What was asked of the device; see `WebGpuOptions`. */
 export interface DeviceWishes {
@@ -87,9 +87,6 @@ export interface Counters {
   readonly maps: number;
   readonly buffersCreated: number;
 }
-
-/** Statistics of the driver's memory. */
-export type MemoryStatistics = DriverStatistics;
 
 /** The error that everything on a lost device ends in. */
 export function deviceLost(why: string): DeviceLostError {

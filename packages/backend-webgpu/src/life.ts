@@ -1,4 +1,5 @@
 import {
+  type DriverStatistics,
   type MoietyError,
   type TensorSpec,
   OutOfMemoryError,
@@ -6,7 +7,7 @@ import {
   UnsupportedError,
 } from "@moiety/core";
 import type { AcquiredDevice } from "./adapter.ts";
-import { type Counters, type GpuContext, type MemoryStatistics, deviceLost } from "./context.ts";
+import { type Counters, type GpuContext, deviceLost } from "./context.ts";
 import type { KernelCall, KernelHost } from "./kernel.ts";
 import { type Block, type GpuHandle, Memory } from "./memory.ts";
 import type { Settings } from "./options.ts";
@@ -133,7 +134,7 @@ export class DeviceLife implements KernelHost {
     return this.#pipelines.settle();
   }
 
-  statistics(): MemoryStatistics {
+  statistics(): DriverStatistics {
     return this.#memory.statistics();
   }
 

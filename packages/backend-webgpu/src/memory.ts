@@ -1,5 +1,5 @@
-import { type TensorSpec, OutOfMemoryError, byteLength } from "@moiety/core";
-import type { GpuContext, MemoryStatistics } from "./context.ts";
+import { type DriverStatistics, type TensorSpec, OutOfMemoryError, byteLength } from "@moiety/core";
+import type { GpuContext } from "./context.ts";
 
 /** Freed buffers kept for reuse hold at most this many bytes. */
 const SPARE_BYTES = 2 ** 29;
@@ -105,7 +105,7 @@ export class Memory {
     for (const block of handle.blocks) this.#keep(block);
   }
 
-  statistics(): MemoryStatistics {
+  statistics(): DriverStatistics {
     return {
       liveBuffers: this.#liveBuffers,
       liveBytes: this.#liveBytes,

@@ -15,7 +15,7 @@ export function runSamples<Handle>(
 function runSample<Handle>(
   driver: Pick<Driver<Handle>, "allocate" | "write" | "run" | "free">,
   op: OpIdentity,
-  { inputs, attributes, outputs, residuals = [] }: Sample,
+  { inputs, attributes, outputs }: Sample,
 ): void {
   const zeros = (spec: TensorSpec): Handle => {
     const handle = driver.allocate(spec);
@@ -25,7 +25,7 @@ function runSample<Handle>(
   };
   const given = inputs.map((spec) => spec && { ...spec, handle: zeros(spec), donated: false });
   const key = `prepare ${op.name}`;
-  const made = driver.run({ op, key, inputs: given, attributes, outputs, residuals });
+  const made = driver.run({ op, key, inputs: given, attributes, outputs, residuals: [] });
   for (const handle of [...given.map((input) => input?.handle), ...made]) {
     if (handle !== undefined) driver.free(handle);
   }

@@ -83,8 +83,6 @@ export interface DispatchRequest {
   readonly workgroupSize?: number | undefined;
   /** Uses half floats in WGSL; only where the context has `f16`. */
   readonly f16?: boolean | undefined;
-  /** Uses subgroup operations; only where the context has `subgroups`. */
-  readonly subgroups?: boolean | undefined;
   /** Called once for each kernel. */
   readonly text: () => KernelText;
 }
@@ -165,7 +163,6 @@ function packParams(name: string, params: Readonly<Record<string, Param>>): Uint
 function moduleText(request: DispatchRequest, params: Readonly<Record<string, Param>>): string {
   const lines: string[] = [];
   if (request.f16) lines.push("enable f16;");
-  if (request.subgroups) lines.push("enable subgroups;");
   const names = Object.entries(params);
   if (names.length > 0) {
     const fields = names.map(([name, { type }]) => `  ${name}: ${type},`);

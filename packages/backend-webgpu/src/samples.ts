@@ -5,7 +5,6 @@ export interface Sample {
   readonly inputs: readonly (TensorSpec | undefined)[];
   readonly attributes: Attributes;
   readonly outputs: readonly TensorSpec[];
-  readonly residuals?: readonly TensorSpec[];
 }
 
 const f32 = (...shape: Shape): TensorSpec => ({ shape, dtype: "f32" });

@@ -8,7 +8,7 @@ import {
   sizeOf,
 } from "@moiety/core";
 import createCpu from "@moiety/backend-cpu";
-import { expect } from "vitest";
+import { afterAll, beforeAll, expect } from "vitest";
 import { create } from "../index.ts";
 import type { WebGpuOptions } from "../options.ts";
 
@@ -51,6 +51,47 @@ export async function createPair(options: WebGpuOptions = {}): Promise<Pair> {
     },
     async dispose() {
       await Promise.all([gpu.dispose(), cpu.dispose()]);
+    },
+  };
+}
+
+/** Checks on whole tensors and on tensors in segments, with the pairs that they run on. */
+export interface PairChecks {
+  /** The pair whose tensors are whole; there once the tests run. */
+  readonly whole: Pair;
+  /** The pair whose tensors are in segments; there once the tests run. */
+  readonly segmented: Pair;
+  readonly check: Pair["agree"];
+  readonly checkSegmented: Pair["agree"];
+  readonly checkBoth: Pair["agree"];
+}
+
+/** Makes both pairs before the tests of a group, and disposes them afterwards. */
+export function pairChecks(segmentBytes: number): PairChecks {
+  let pair: Pair;
+  let segmented: Pair;
+  beforeAll(async () => {
+    pair = await createPair();
+    segmented = await createPair({ segmentBytes, limits: "default" });
+  });
+  afterAll(async () => {
+    await pair.dispose();
+    await segmented.dispose();
+  });
+  const check: Pair["agree"] = (program, tolerance) => pair.agree(program, tolerance);
+  const checkSegmented: Pair["agree"] = (program, tolerance) => segmented.agree(program, tolerance);
+  return {
+    get whole() {
+      return pair;
+    },
+    get segmented() {
+      return segmented;
+    },
+    check,
+    checkSegmented,
+    async checkBoth(program, tolerance) {
+      await check(program, tolerance);
+      await checkSegmented(program, tolerance);
     },
   };
 }

@@ -13,9 +13,9 @@ import {
   where,
 } from "@moiety/core";
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { requireWebGpu } from "../../testing/adapter.ts";
-import { type Pair, createPair, randomTensor } from "../../testing/oracle.ts";
+import { type Pair, pairChecks, randomTensor } from "../../testing/oracle.ts";
 
 const gpu = await requireWebGpu();
 
@@ -24,22 +24,8 @@ const WHOLE_I32 = [0, 1, -1, 2, -2, 7, -7, 100, 2 ** 31 - 1, -(2 ** 31), 65_537,
 const WHOLE_U32 = [0, 1, 2, 3, 7, 100, 2 ** 32 - 1, 2 ** 31, 65_537, 4_000_000_000];
 
 describe.skipIf(!gpu.available)("elementwise", () => {
-  let pair: Pair;
-  let segmented: Pair;
-  const check: Pair["agree"] = (program, tolerance) => pair.agree(program, tolerance);
-  const checkSegmented: Pair["agree"] = (program, tolerance) => segmented.agree(program, tolerance);
-  const checkBoth: Pair["agree"] = async (program, tolerance) => {
-    await check(program, tolerance);
-    await checkSegmented(program, tolerance);
-  };
-  beforeAll(async () => {
-    pair = await createPair();
-    segmented = await createPair({ segmentBytes: 256, limits: "default" });
-  });
-  afterAll(async () => {
-    await pair.dispose();
-    await segmented.dispose();
-  });
+  const pairs = pairChecks(256);
+  const { check, checkSegmented, checkBoth } = pairs;
 
   describe("unary", () => {
     const domains: Readonly<Partial<Record<UnaryKind, readonly [number, number]>>> = {
@@ -65,8 +51,8 @@ describe.skipIf(!gpu.available)("elementwise", () => {
       const values = spread(low, high, 4001);
       // One element a row: the error is that of each value by itself.
       const units = worstUnits(
-        await pair.gpu.tensor(values),
-        await pair.cpu.tensor(Float64Array.from(values)),
+        await pairs.whole.gpu.tensor(values),
+        await pairs.whole.cpu.tensor(Float64Array.from(values)),
         kind,
       );
       expect(await units).toBeLessThan(BUDGETS[kind] ?? 1e-9);
@@ -77,8 +63,8 @@ describe.skipIf(!gpu.available)("elementwise", () => {
       // Of functions that compute, hardware may take a subnormal number for 0.
       const tiny = BY_BITS.includes(kind) ? [1e-40, -1e-40] : [];
       const values = Float32Array.from([...ends, ...tiny]);
-      const found = await unary(pair.gpu.tensor(values), { kind }).read();
-      const wanted = await unary(pair.cpu.tensor(values), { kind }).read();
+      const found = await unary(pairs.whole.gpu.tensor(values), { kind }).read();
+      const wanted = await unary(pairs.whole.cpu.tensor(values), { kind }).read();
       for (const [index, value] of values.entries()) {
         const [got = 0, want = 0] = [found[index], wanted[index]];
         // Beyond 10^5 the arguments of waves are not promised.
@@ -159,11 +145,14 @@ describe.skipIf(!gpu.available)("elementwise", () => {
       const whole = Float32Array.from([0, 1, 2, 3, -1, -2, 5, -3, 8]);
       const any = Float32Array.from([0.5, -0.5, 1.7, -2.25, 0.1, 7.3]);
       const check = async (a: Float32Array, b: Float32Array): Promise<void> => {
-        const compute = (backend: typeof pair.gpu): Tensor => {
+        const compute = (backend: typeof pairs.whole.gpu): Tensor => {
           const left = backend.tensor(a, { shape: [a.length, 1] });
           return binary(left, backend.tensor(b), { kind: "pow" });
         };
-        const [found, wanted] = [await compute(pair.gpu).read(), await compute(pair.cpu).read()];
+        const [found, wanted] = [
+          await compute(pairs.whole.gpu).read(),
+          await compute(pairs.whole.cpu).read(),
+        ];
         for (const [index, want] of wanted.entries()) {
           const [base = 0, power = 0] = [a[Math.floor(index / b.length)], b[index % b.length]];
           const got = found[index] ?? 0;
@@ -177,7 +166,10 @@ describe.skipIf(!gpu.available)("elementwise", () => {
       };
       await check(bases, whole);
       await check(bases.slice(0, 8), any);
-      const undefinedPower = binary(pair.gpu.tensor([-2]), undefined, { kind: "pow", scalar: 0.5 });
+      const undefinedPower = binary(pairs.whole.gpu.tensor([-2]), undefined, {
+        kind: "pow",
+        scalar: 0.5,
+      });
       expect([...(await undefinedPower.read())]).toEqual([Number.NaN]);
     });
 
@@ -281,7 +273,7 @@ describe.skipIf(!gpu.available)("elementwise", () => {
 
     it("takes more elements than one dimension of workgroups holds", async () => {
       const size = 65_536 * 64 * 4 + 5;
-      const ones = binary(zerosOf(pair, [size]), undefined, { kind: "add", scalar: 1 });
+      const ones = binary(zerosOf(pairs.whole, [size]), undefined, { kind: "add", scalar: 1 });
       const values = await ones.read();
       expect(values.every((value) => value === 1)).toBe(true);
     });

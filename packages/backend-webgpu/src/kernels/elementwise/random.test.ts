@@ -8,32 +8,18 @@ import {
   randomKey,
   uniform,
 } from "@moiety/core";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { requireWebGpu } from "../../testing/adapter.ts";
-import { type Pair, createPair, randomTensor } from "../../testing/oracle.ts";
+import { pairChecks, randomTensor } from "../../testing/oracle.ts";
 
 const gpu = await requireWebGpu();
 
 describe.skipIf(!gpu.available)("random numbers and quantised weights", () => {
-  let pair: Pair;
-  let segmented: Pair;
-  const check: Pair["agree"] = (program, tolerance) => pair.agree(program, tolerance);
-  const checkSegmented: Pair["agree"] = (program, tolerance) => segmented.agree(program, tolerance);
-  const checkBoth: Pair["agree"] = async (program, tolerance) => {
-    await check(program, tolerance);
-    await checkSegmented(program, tolerance);
-  };
-  beforeAll(async () => {
-    pair = await createPair();
-    segmented = await createPair({ segmentBytes: 256, limits: "default" });
-  });
-  afterAll(async () => {
-    await pair.dispose();
-    await segmented.dispose();
-  });
+  const pairs = pairChecks(256);
+  const { checkBoth } = pairs;
 
   it.each([0, 1, 2, 3, 5, 64, 1001])("draws %i words as the host does", async (size) => {
-    for (const { gpu: backend } of [pair, segmented]) {
+    for (const { gpu: backend } of [pairs.whole, pairs.segmented]) {
       const key = randomKey(2 ** 40 + size);
       const bits = await randomBits(backend, { key, shape: [size] }).read();
       expect(bits).toEqual(hostBits(key, size));
@@ -45,7 +31,7 @@ describe.skipIf(!gpu.available)("random numbers and quantised weights", () => {
   it("draws normal numbers close to the host's", async () => {
     const key = randomKey(77);
     const size = 100_003;
-    const numbers = await normal(pair.gpu, { key, shape: [size], dtype: "f32" }).read();
+    const numbers = await normal(pairs.whole.gpu, { key, shape: [size], dtype: "f32" }).read();
     const wanted = hostNormal(key, size);
     let worst = 0;
     for (const [index, want] of wanted.entries()) {

@@ -8,9 +8,9 @@ import {
   reduce,
   sizeOf,
 } from "@moiety/core";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { requireWebGpu } from "../../testing/adapter.ts";
-import { type Pair, createPair, randomTensor } from "../../testing/oracle.ts";
+import { pairChecks, randomTensor } from "../../testing/oracle.ts";
 
 const gpu = await requireWebGpu();
 
@@ -69,22 +69,8 @@ const CASES: readonly (readonly [Shape, readonly number[]])[] = [
 ];
 
 describe.skipIf(!gpu.available)("reduce and cumsum", () => {
-  let pair: Pair;
-  let segmented: Pair;
-  const check: Pair["agree"] = (program, tolerance) => pair.agree(program, tolerance);
-  const checkSegmented: Pair["agree"] = (program, tolerance) => segmented.agree(program, tolerance);
-  const checkBoth: Pair["agree"] = async (program, tolerance) => {
-    await check(program, tolerance);
-    await checkSegmented(program, tolerance);
-  };
-  beforeAll(async () => {
-    pair = await createPair();
-    segmented = await createPair({ segmentBytes: 8192, limits: "default" });
-  });
-  afterAll(async () => {
-    await pair.dispose();
-    await segmented.dispose();
-  });
+  const pairs = pairChecks(8192);
+  const { check, checkBoth } = pairs;
 
   it.each(CASES)("%j over %j", async (shape, axes) =>
     checkBoth((backend) => {
@@ -143,7 +129,7 @@ describe.skipIf(!gpu.available)("reduce and cumsum", () => {
 
   it.each([65, 300, 5000])("has one order for a length of %i, wherever it lies", async (length) => {
     // Rows alone, among others, and as columns alone and among others: the same bits.
-    const row = randomTensor(pair.gpu, 5, [length]);
+    const row = randomTensor(pairs.whole.gpu, 5, [length]);
     const values = await row.read();
     const layouts: Tensor[] = [];
     for (const count of [1, 2, 4, 300]) {
@@ -156,8 +142,14 @@ describe.skipIf(!gpu.available)("reduce and cumsum", () => {
         }
       }
       layouts.push(
-        reduce(pair.gpu.tensor(rows, { shape: [count, length] }), { kind: "sum", axes: [1] }),
-        reduce(pair.gpu.tensor(columns, { shape: [length, count] }), { kind: "sum", axes: [0] }),
+        reduce(pairs.whole.gpu.tensor(rows, { shape: [count, length] }), {
+          kind: "sum",
+          axes: [1],
+        }),
+        reduce(pairs.whole.gpu.tensor(columns, { shape: [length, count] }), {
+          kind: "sum",
+          axes: [0],
+        }),
       );
     }
     const sums = await Promise.all(layouts.map((sum) => sum.read()));
@@ -167,7 +159,7 @@ describe.skipIf(!gpu.available)("reduce and cumsum", () => {
 
   it("adds long rows of equal signs as blocks do", async () => {
     const length = 200_000;
-    const x = pair.gpu.tensor(new Float32Array(length).fill(0.1));
+    const x = pairs.whole.gpu.tensor(new Float32Array(length).fill(0.1));
     const [sum = 0] = await reduce(x, { kind: "sum", axes: [0] }).read();
     const wanted = Math.fround(0.1) * length;
     expect(Math.abs(sum - wanted) / wanted).toBeLessThan(1e-6);
@@ -207,11 +199,11 @@ describe.skipIf(!gpu.available)("reduce and cumsum", () => {
   it.each([70, 1000])(
     "running sums of %i elements have one order for any number of lines",
     async (length) => {
-      const values = await randomTensor(pair.gpu, 6, [length]).read();
-      const alone = await cumsum(pair.gpu.tensor(values), { axis: 0 }).read();
+      const values = await randomTensor(pairs.whole.gpu, 6, [length]).read();
+      const alone = await cumsum(pairs.whole.gpu.tensor(values), { axis: 0 }).read();
       const many = new Float32Array(length * 300);
       for (let line = 0; line < 300; line++) many.set(values, line * length);
-      const together = await cumsum(pair.gpu.tensor(many, { shape: [300, length] }), {
+      const together = await cumsum(pairs.whole.gpu.tensor(many, { shape: [300, length] }), {
         axis: 1,
       }).read();
       expect(together.subarray(length * 299)).toEqual(alone);
@@ -220,7 +212,7 @@ describe.skipIf(!gpu.available)("reduce and cumsum", () => {
 
   it("a running sum of a very long axis stays exact for whole numbers", async () => {
     const length = 300_000;
-    const ones = pair.gpu.tensor(new Float32Array(length).fill(1));
+    const ones = pairs.whole.gpu.tensor(new Float32Array(length).fill(1));
     const sums = await cumsum(ones, { axis: 0, exclusive: true }).read();
     expect(sums.findIndex((value, index) => value !== index)).toBe(-1);
   });

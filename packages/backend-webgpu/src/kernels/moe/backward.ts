@@ -3,7 +3,7 @@ import type { GpuHandle } from "../../memory.ts";
 import { type Operand, read, u32, write } from "../../program.ts";
 import { alignedLines, factorOf } from "../products/factor.ts";
 import { multiplyGroups } from "../products/grouped-product.ts";
-import { rowStore } from "../products/store.ts";
+import { rowStore, storePair } from "../products/store.ts";
 import { addOuterProducts } from "../products/weight-gradient.ts";
 import { activationText, activationVariant } from "./activation.ts";
 import { combineRows } from "./combine.ts";
@@ -99,8 +99,7 @@ function throughDown(
     },
     params: rowParams(problem),
     declarations: `${ROW_TEXT}\n${store.declarations}`,
-    store: `put_y(row * params.columns, pair * 8u, params.columns, v0);
-  put_y(row * params.columns, pair * 8u + 4u, params.columns, v1);`,
+    store: storePair("row * params.columns"),
   });
 }
 
@@ -314,8 +313,7 @@ function toTokens(
       operands: { dh: read(hiddenGradients, left.type), y: store.operand },
       params: rowParams(problem),
       declarations: store.declarations,
-      store: `put_y(row * params.columns, pair * 8u, params.columns, v0);
-  put_y(row * params.columns, pair * 8u + 4u, params.columns, v1);`,
+      store: storePair("row * params.columns"),
     });
   }
   combineRows(call, {

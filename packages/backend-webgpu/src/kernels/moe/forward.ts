@@ -4,7 +4,7 @@ import { type Operand, read } from "../../program.ts";
 import { FEW_ROWS } from "../products/cut.ts";
 import { type Factor, alignedLines, factorOf } from "../products/factor.ts";
 import { multiplyGroups } from "../products/grouped-product.ts";
-import { rowStore } from "../products/store.ts";
+import { rowStore, storePair } from "../products/store.ts";
 import { activationText, activationVariant } from "./activation.ts";
 import { combineRows } from "./combine.ts";
 import { decode, fitsDecode } from "./decode.ts";
@@ -139,7 +139,6 @@ function projectDown(
     },
     params: rowParams(problem),
     declarations: `${store.declarations}\n${biasText(downBias !== undefined)}`,
-    store: `put_y(row * params.columns, pair * 8u, params.columns, biased(v0, owner, pair * 8u));
-  put_y(row * params.columns, pair * 8u + 4u, params.columns, biased(v1, owner, pair * 8u + 4u));`,
+    store: storePair("row * params.columns", (sum, column) => `biased(${sum}, owner, ${column})`),
   });
 }

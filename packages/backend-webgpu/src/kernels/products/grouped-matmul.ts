@@ -11,7 +11,7 @@ import {
   multiplyGroups,
 } from "./grouped-product.ts";
 import { TILE_WORDS, mapTiles, tileBound } from "./row-tiles.ts";
-import { rowStore } from "./store.ts";
+import { rowStore, storePair } from "./store.ts";
 import { multiplyFew } from "./strip.ts";
 
 interface Problem {
@@ -106,8 +106,7 @@ function multiplyTiles(call: KernelCall, problem: Problem, y: GpuHandle): void {
     params,
     declarations: `${declarations}\n${store.declarations}`,
     store: `let there = present(row);
-  put_y(row * params.columns, pair * 8u, params.columns, select(vec4<f32>(), v0, there));
-  put_y(row * params.columns, pair * 8u + 4u, params.columns, select(vec4<f32>(), v1, there));`,
+  ${storePair("row * params.columns", (sum) => `select(vec4<f32>(), ${sum}, there)`)}`,
   });
 }
 

@@ -38,3 +38,16 @@ fn get_${name}(line: u32, column: u32) -> vec4<f32> {
 }`,
   };
 }
+
+/**
+ * WGSL that stores a product's sums `v0` and `v1`, neighbouring quads, in their row of the operand
+ * `y`. `stored` makes the stored value of a sum and the column at which it begins.
+ */
+export function storePair(
+  line: string,
+  stored: (sum: string, column: string) => string = (sum) => sum,
+): string {
+  return ["pair * 8u", "pair * 8u + 4u"]
+    .map((column, i) => `put_y(${line}, ${column}, params.columns, ${stored(`v${i}`, column)});`)
+    .join("\n  ");
+}

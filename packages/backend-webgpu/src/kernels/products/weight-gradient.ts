@@ -5,7 +5,7 @@ import { PAIR, cutFor } from "./cut.ts";
 import { type FactorLayout, NO_LINE, alignedLines, factorOf } from "./factor.ts";
 import { bindingsOf, matrixWindows } from "./matrix-windows.ts";
 import { multiply } from "./product.ts";
-import { rowStore } from "./store.ts";
+import { rowStore, storePair } from "./store.ts";
 
 /** One side of sums over the rows of a group: a tensor with a line for each row. */
 export interface RowSide {
@@ -77,8 +77,7 @@ let start = start_of(owner);
 let end = max(start_of(owner + 1u), start) - start;`,
       columns: (pair) => [`${pair} * 8u`, `${pair} * 8u + 4u`],
       store: `let line = (owner * params.height + row) * params.columns - params.shift;
-  put_y(line, pair * 8u, params.columns, v0);
-  put_y(line, pair * 8u + 4u, params.columns, v1);`,
+  ${storePair("line")}`,
     });
   }
 }

@@ -9,21 +9,8 @@ import {
   type TensorSpec,
   DeviceLostError,
   OutOfMemoryError,
-  adamW,
-  attention,
-  attentionBackward,
-  crossEntropy,
-  crossEntropyBackward,
-  logSumExp,
-  moeFfn,
-  moeFfnBackward,
-  rmsNorm,
-  rmsNormBackward,
-  rope,
-  routeTopK,
-  routeTopKBackward,
-  softmax,
 } from "@moiety/core";
+import { allOps } from "@moiety/core/ops";
 import { type TensorKernel, Workbench } from "./workbench.ts";
 
 /** Bytes of all live tensors. */
@@ -36,22 +23,7 @@ const TOTAL_BYTES = 2 ** 30;
  */
 export type Event = string;
 
-const FUSED: readonly AnyOp[] = [
-  softmax,
-  logSumExp,
-  rmsNorm,
-  rmsNormBackward,
-  rope,
-  attention,
-  attentionBackward,
-  crossEntropy,
-  crossEntropyBackward,
-  adamW,
-  routeTopK,
-  routeTopKBackward,
-  moeFfn,
-  moeFfnBackward,
-];
+const FUSED: readonly AnyOp[] = allOps.filter(({ identity }) => identity.kernel === "optional");
 
 /**
  * The driver that every broken backend is made of, itself unbroken. It claims more than the oracle
