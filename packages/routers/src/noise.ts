@@ -38,6 +38,8 @@ export interface DrawKeys {
   readonly jitter: RandomKey;
   readonly noise: RandomKey;
   readonly capacity: RandomKey;
+  /** For own stages. */
+  readonly stages: RandomKey;
 }
 
 /** Refuses noise that makes no sense, naming the key. @throws ConfigError */

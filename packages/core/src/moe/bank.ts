@@ -3,7 +3,7 @@ import type { RandomKey } from "../random.ts";
 import type { Tensor } from "../tensor.ts";
 import type { FusedFfn } from "./ffn.ts";
 import type { Rows } from "./plan.ts";
-import type { RouteContext, Routing } from "./routing.ts";
+import type { RouteContext, Routing, TokenChoice } from "./routing.ts";
 
 /** No state. */
 export type NoState = Readonly<Record<never, never>>;
@@ -35,6 +35,8 @@ export interface ExpertBank<Params> {
   forward(params: Params, rows: Rows): Tensor;
   /** Of banks whose maths is an FFN: lets the layer issue one fused op. */
   ffn?(params: Params): FusedFfn;
+  /** Of banks that have a way of their own from tokens to combined outputs: `x [T, H]` → `[T, O]`. */
+  mix?(params: Params, x: Tensor, routing: TokenChoice): Tensor;
   /** Loads what a routing needs before its rows are run (cached experts). */
   prepare?(params: Params, routing: Routing): Promise<void>;
   /** Computes the combined output `[T, O]` elsewhere. */

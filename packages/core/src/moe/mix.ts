@@ -14,6 +14,7 @@ export function mixExperts<Params>(
 ): Tensor {
   switch (routing.kind) {
     case "token-choice":
+      if (bank.mix) return bank.mix(params, x, routing);
       return bank.ffn ? bank.ffn(params).mix(x, routing) : mixRows(bank, params, x, routing);
     case "expert-choice": {
       const sorted = plan(routing);

@@ -47,8 +47,17 @@ export function routeTokens(
   const [scores, selected, raw] = own
     ? runOwnStages(attributes, { logits, bias, allowed }, own)
     : routeTopK(logits, bias && stopGradient(bias), allowed, attributes);
-  const indices = capacity ? applyCapacity(capacity, selected, raw, experts, context) : selected;
-  const weights = finishWeights(spec, raw, capacity ? indices : undefined);
+  const indices = own?.capacity
+    ? own.capacity({
+        logits: stopGradient(logits),
+        scores: stopGradient(scores),
+        indices: selected,
+        weights: stopGradient(raw),
+      })
+    : capacity
+      ? applyCapacity(capacity, selected, raw, experts, context)
+      : selected;
+  const weights = finishWeights(spec, raw, indices === selected ? undefined : indices);
   return {
     kind: "token-choice",
     experts,

@@ -8,6 +8,8 @@ export interface RouteContext {
   readonly mask?: Tensor | undefined;
   /** `[T]` i32 token ids, for hash and table routers. */
   readonly tokenIds?: Tensor | undefined;
+  /** `[T]` i32 labels such as the task, for routers whose coarse step goes by them. */
+  readonly labels?: Tensor | undefined;
   /** What an earlier layer's routing carried. */
   readonly previous?: Carry | undefined;
   /** Key of this call's random numbers; routers with noise need it, or `noise`, in training. */

@@ -55,6 +55,17 @@ export interface RouteStages {
   readonly select?: ((selection: Selection, spec: RouteAttributes) => Tensor) | undefined;
   /** → `[T, k]` weights, renormalised and scaled as they shall be before capacity. */
   readonly weight?: ((choice: Choice, spec: RouteAttributes) => Tensor) | undefined;
+  /**
+   * In the place of {@link applyCapacity}; runs whether or not the spec has a capacity. → `[T, k]`
+   * i32: what finds a place, `E` where nothing does.
+   */
+  readonly capacity?: ((assigned: Assigned) => Tensor) | undefined;
+}
+
+/** What the capacity stage sees. All untraced. */
+export interface Assigned extends Choice {
+  /** `[T, k]`, 0 where there is no expert. */
+  readonly weights: Tensor;
 }
 
 /**

@@ -1,0 +1,238 @@
+import {
+  ConfigError,
+  type InitOptions,
+  type Initialized,
+  type RandomKey,
+  type RouteContext,
+  type RouteSpec,
+  type RouteStages,
+  type Shape,
+  ShapeError,
+  type Tensor,
+  type TokenChoice,
+  atLeast,
+  checkRouteContext,
+  checkRouteSpec,
+  constantParameter,
+  formatShape,
+  isTensor,
+  routeTokens,
+  splitKey,
+  squashLogits,
+} from "@moiety/core";
+import { type Gate, type ShapedRouter, refuseOption, routerParameter } from "./gate.ts";
+import {
+  type DrawKeys,
+  type RouterNoise,
+  addNoise,
+  checkNoise,
+  jitterInput,
+  requireKeys,
+} from "./noise.ts";
+
+/** Beside the gate's parameters, with learned noise: its weight. */
+export interface NoiseParams {
+  /** `[E, H]`. */
+  readonly noise?: Tensor | undefined;
+}
+
+/** State of a staged router. */
+export interface StagedRouterState {
+  /** `[E]`, where the spec says `bias`: added for selection only, changed by a controller. */
+  readonly selectionBias?: Tensor | undefined;
+  /** What own stages keep, by the names of the option `constants`. */
+  readonly [name: string]: Tensor | undefined;
+}
+
+/** What own stages are made for: one call. */
+export interface StageCall {
+  readonly context: RouteContext;
+  readonly training: boolean;
+  /** Key for the draws of own stages; `undefined` where the call has none. */
+  readonly key: RandomKey | undefined;
+  readonly state: StagedRouterState;
+}
+
+/** A leaf of the state, and what it starts from. */
+export interface ConstantState {
+  readonly shape: Shape;
+  readonly value: number;
+}
+
+/** What follows a gate. */
+export interface StageOptions {
+  /** The stages from logits to weights and capacity. */
+  readonly spec: RouteSpec;
+  /**
+   * ε: in training the router's input (not the experts') is multiplied by numbers drawn evenly
+   * from [1 − ε, 1 + ε) (Fedus, Zoph & Shazeer 2021). Needs `context.key`.
+   */
+  readonly jitter?: number | undefined;
+  /** Added to the logits in training, after temperature and softcap. Needs `context.key`. */
+  readonly noise?: RouterNoise | undefined;
+  /** Functions of tensors in the place of built-in stages, or what makes them for a call. */
+  readonly stages?: RouteStages | ((call: StageCall) => RouteStages) | undefined;
+  /** Leaves that own stages find in `call.state` beside the selection bias. */
+  readonly constants?: Readonly<Record<string, ConstantState>> | undefined;
+  /**
+   * Whether own stages let tokens look at each other. A capacity always does, so this can only add
+   * to it.
+   */
+  readonly acrossTokens?: boolean | undefined;
+}
+
+/** A router as data behind a gate. */
+export interface StagedRouterOptions<Params> extends StageOptions {
+  readonly gate: Gate<Params>;
+}
+
+/** A gate, then the stages of a spec. */
+export interface StagedRouter<Params> extends ShapedRouter<
+  Params & NoiseParams,
+  StagedRouterState
+> {
+  /** The stages that it was made of. */
+  readonly spec: RouteSpec;
+  /** `x [T, H]` → who takes which token. @throws ConfigError, ShapeError, DTypeError */
+  route(
+    params: Params & NoiseParams,
+    state: StagedRouterState,
+    x: Tensor,
+    context?: RouteContext,
+  ): TokenChoice;
+}
+
+/**
+ * Makes a router of a gate and data: `gate → (temperature, softcap, noise) → score → select →
+ * weight → capacity`. Logits and selection are float32 at least, whatever `x` is; f64 stays f64.
+ * Noise and jitter act where `context.training` is true, and then `logits` of the routing are the
+ * noisy ones. The weight of learned noise and the selection bias start from 0.
+ * @throws ConfigError where the options make no sense
+ */
+export function stagedRouter<Params extends object>(
+  options: StagedRouterOptions<Params>,
+): StagedRouter<Params> {
+  checkOptions(options);
+  const { gate, spec, constants = {}, acrossTokens = false } = options;
+  const noise = noiseShape(options);
+  const states: Record<string, ConstantState> = {
+    ...(spec.bias && { selectionBias: { shape: [spec.experts], value: 0 } }),
+    ...constants,
+  };
+  return {
+    experts: spec.experts,
+    inputSize: gate.inputSize,
+    acrossTokens: spec.capacity !== undefined || acrossTokens,
+    spec,
+    shapes: { ...gate.shapes, ...(noise && { noise }) } as StagedRouter<Params>["shapes"],
+    stateShapes: Object.fromEntries(
+      Object.entries(states).map(([name, { shape }]) => [name, shape]),
+    ),
+    init: (key, init) => initialize(options, states, key, init),
+    route: (params, state, x, context = {}) => route(options, params, state, x, context),
+  };
+}
+
+function route<Params extends object>(
+  { gate, spec, jitter = 0, noise, stages: given }: StagedRouterOptions<Params>,
+  params: Params & NoiseParams,
+  state: StagedRouterState,
+  x: Tensor,
+  context: RouteContext,
+): TokenChoice {
+  requireInput(x, gate.inputSize);
+  checkRouteContext(context, x.shape[0] ?? 0);
+  const training = context.training ?? false;
+  const keys = drawKeys(context.key);
+  const noiseWeight = routerParameter<NoiseParams>(params, "noise", noiseShape({ gate, noise }));
+  const wide = atLeast(x, "f32");
+  const input =
+    training && jitter > 0 ? jitterInput(wide, jitter, requireKeys(keys, "jitter").jitter) : wide;
+  const { logits, carry } = gate.forward(params, input, context);
+  const stages =
+    typeof given === "function" ? given({ context, training, key: keys?.stages, state }) : given;
+  const rest = { bias: state.selectionBias, carry };
+  const inner = keys ? { ...context, key: keys.capacity } : context;
+  if (!training || !noise) return routeTokens(spec, { logits, ...rest }, inner, stages);
+  const clean = squashLogits(logits, spec);
+  const added = addNoise(clean, noise, input, noiseWeight, context, keys);
+  // Temperature and softcap come before the noise, and must not come twice.
+  const later = { ...spec, temperature: undefined, softcap: undefined };
+  return routeTokens(later, { logits: added.noisy, noise: added.noise, ...rest }, inner, stages);
+}
+
+function initialize<Params>(
+  { gate, noise }: StagedRouterOptions<Params>,
+  states: Readonly<Record<string, ConstantState>>,
+  key: RandomKey,
+  options: InitOptions,
+): Initialized<Params & NoiseParams, StagedRouterState> {
+  checkKey("key", key);
+  // A spread, so that a missing argument meets the error that names the backend.
+  const init = { ...options };
+  const weight = noiseShape({ gate, noise });
+  return {
+    params: {
+      ...gate.init(key, init),
+      ...(weight && { noise: constantParameter(0, weight, init) }),
+    },
+    state: Object.fromEntries(
+      Object.entries(states).map(([name, { shape, value }]) => [
+        name,
+        constantParameter(value, shape, init),
+      ]),
+    ),
+  };
+}
+
+/** The shape of learned noise's weight. */
+function noiseShape({
+  gate,
+  noise,
+}: Pick<StagedRouterOptions<never>, "noise"> & {
+  readonly gate: { readonly experts: number; readonly inputSize: number };
+}): Shape | undefined {
+  return noise?.kind === "learned" ? [gate.experts, gate.inputSize] : undefined;
+}
+
+/** Refuses what is not `[T, inputSize]`. @throws ShapeError */
+export function requireInput(x: Tensor, inputSize: number): void {
+  if (isTensor(x) && x.rank === 2 && x.shape[1] === inputSize) return;
+  const given = isTensor(x) ? formatShape(x.shape) : String(x);
+  throw new ShapeError(`the router's input is ${given}, but must be a tensor [T, ${inputSize}]`, {
+    shapes: isTensor(x) ? [x.shape] : [],
+  });
+}
+
+function drawKeys(key: RandomKey | undefined): DrawKeys | undefined {
+  if (key === undefined) return undefined;
+  checkKey("context.key", key);
+  const [jitter = key, noise = key, capacity = key, stages = key] = splitKey(key, 4);
+  return { jitter, noise, capacity, stages };
+}
+
+function checkKey(name: string, key: RandomKey): void {
+  const valid =
+    Array.isArray(key) &&
+    key.length === 2 &&
+    key.every((word) => Number.isInteger(word) && word >= 0 && word < 2 ** 32);
+  if (valid) return;
+  throw new ConfigError(`${name} must be two u32; make it with randomKey(seed)`, name, key);
+}
+
+function checkOptions<Params>({
+  gate,
+  spec,
+  jitter = 0,
+  noise,
+}: StagedRouterOptions<Params>): void {
+  if (!Number.isSafeInteger(gate.inputSize) || gate.inputSize < 1) {
+    throw refuseOption("inputSize", gate.inputSize, "a whole number from 1");
+  }
+  if (!(jitter >= 0 && jitter < 1)) throw refuseOption("jitter", jitter, "from 0 to below 1");
+  checkRouteSpec(spec);
+  if (gate.experts !== spec.experts) {
+    throw refuseOption("gate.experts", gate.experts, `${spec.experts}, as the spec says`);
+  }
+  if (noise) checkNoise(noise);
+}
