@@ -17,6 +17,8 @@ const config: ViteUserConfig = defineConfig({
     testTimeout: 30_000,
     // A driver is found only if the environment names it when the process starts: threads are too late.
     pool: "forks",
+    // Unless told, one core stays idle; of two that is half.
+    maxWorkers: "100%",
     env: software === undefined ? {} : { ...software, MOIETY_WEBGPU_ADAPTER: "SwiftShader" },
   },
 });
