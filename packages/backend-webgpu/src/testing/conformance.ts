@@ -1,18 +1,22 @@
 import { runConformance } from "@moiety/conformance";
 import { afterAll, beforeAll, describe, it } from "vitest";
 import create, { loseDevice } from "../index.ts";
+import type { WebGpuOptions } from "../options.ts";
 import { requireWebGpu } from "./adapter.ts";
 
-/** Registers the kit's cases of one level as tests, each on the adapter of this machine. */
-export async function holdLevel(prefix: string): Promise<void> {
+/** Registers the kit's cases whose ids begin so as tests, each on the adapter of this machine. */
+export async function holdCases(
+  prefixes: readonly string[],
+  options: WebGpuOptions = {},
+): Promise<void> {
   const gpu = await requireWebGpu();
   describe.skipIf(!gpu.available)("the WebGPU backend", () => {
     runConformance(
       { describe, it, beforeAll, afterAll },
       {
-        createBackend: () => create(),
+        createBackend: () => create(options),
         profile: "full",
-        cases: [prefix],
+        cases: prefixes,
         loseDevice,
         requireDevice: true,
       },
