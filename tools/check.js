@@ -1,5 +1,6 @@
 // `npm run check [-- PART …]`: every check but the tests. All parts run, also after a failure.
 import { rmSync } from "node:fs";
+import { checkFamilies } from "./families/check.js";
 import { checkImports } from "./imports/check.js";
 import { scanWorkspace } from "./imports/scan.js";
 import { checkLinks } from "./links/check.js";
@@ -29,6 +30,7 @@ const parts = {
       "tools/tsconfig.json",
       "bench/tsconfig.json",
       "examples/custom-backend/tsconfig.json",
+      "examples/write-a-router/tsconfig.json",
     ];
     const lines = await Promise.all(projects.map(typescript));
     return [...new Set(lines.flat())];
@@ -41,6 +43,7 @@ const parts = {
   packages: async () => checkPackages(await tarballs()),
   consumers: async () => checkConsumers(await tarballs()),
   sizes: () => checkSizes(),
+  families: () => checkFamilies(root),
 };
 
 process.exit(await main(process.argv.slice(2)));
