@@ -19,6 +19,8 @@ export interface LinearRouterOptions extends StageOptions {
   readonly inputSize: number;
   /** Whether the logits have a bias that is learned. False unless given. */
   readonly linearBias?: boolean | undefined;
+  /** c of logits that are c · tanh(l / c) for losses too, not only for the stages. None unless given. */
+  readonly logitSoftcap?: number | undefined;
   /** Standard deviation of the initial weight; 0.02 unless given. */
   readonly initializerRange?: number | undefined;
 }
@@ -35,8 +37,14 @@ export type LinearRouter = StagedRouter<LinearGateParams>;
  * const router = linearRouter({ inputSize: 64, spec: { experts: 8, topK: 2, score: "softmax" } });
  */
 export function linearRouter(options: LinearRouterOptions): LinearRouter {
-  const { inputSize, linearBias, initializerRange, ...stages } = options;
+  const {
+    inputSize,
+    linearBias: bias,
+    logitSoftcap: softcap,
+    initializerRange,
+    ...stages
+  } = options;
   const { experts } = stages.spec;
-  const gate = linearGate({ experts, inputSize, bias: linearBias, initializerRange });
+  const gate = linearGate({ experts, inputSize, bias, softcap, initializerRange });
   return stagedRouter({ ...stages, gate });
 }

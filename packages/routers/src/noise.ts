@@ -2,36 +2,116 @@ import {
   ConfigError,
   type RandomKey,
   type RouteContext,
-  ShapeError,
   type Tensor,
   type TokenChoice,
   add,
-  cast,
-  formatShape,
   full,
   matmul,
   mul,
   normal,
-  sameShape,
   softplus,
-  stopGradient,
   uniform,
 } from "@moiety/core";
+import { gumbel, injectedDraws } from "./draws.ts";
+import { refuseOption } from "./gate.ts";
 
-/** Noise that is added to the logits in training. */
-export type RouterNoise =
-  | {
-      /** One standard deviation for all. */
-      readonly kind: "gaussian";
-      /** The standard deviation. */
-      readonly deviation: number;
-    }
-  | {
-      /** Standard deviation softplus(x · Wᵀ) + `minimum`, one for each token and expert. */
-      readonly kind: "learned";
-      /** 1e-2 unless given. */
-      readonly minimum?: number | undefined;
-    };
+/** What noise is made of in one call. */
+export interface NoiseCall {
+  /** `[T, H]` the router's input. */
+  readonly x: Tensor;
+  /** `[E, H]`, of learned noise. */
+  readonly weight: Tensor | undefined;
+  readonly context: RouteContext;
+  readonly keys: DrawKeys | undefined;
+}
+
+/** Logits with noise. */
+export interface NoisyLogits {
+  readonly noisy: Tensor;
+  /** For Shazeer's load loss, which is about normal noise. */
+  readonly noise?: TokenChoice["noise"];
+}
+
+/**
+ * Noise that is added to the logits in training. It is a value that brings its code along, so that
+ * routers without noise do not carry it.
+ */
+export interface RouterNoise {
+  /** Whether its scale is learned: then the router has a parameter `noise [E, H]`. */
+  readonly learned: boolean;
+  /** `clean [T, E]` → noisy. The standard noise is `context.noise` where given, else drawn. */
+  add(clean: Tensor, call: NoiseCall): NoisyLogits;
+}
+
+/** Normal noise with one standard deviation for all. @throws ConfigError */
+export function gaussianNoise(deviation: number): RouterNoise {
+  if (!(deviation > 0 && Number.isFinite(deviation))) {
+    throw refuseOption("noise.deviation", deviation, "a finite number above 0");
+  }
+  return {
+    learned: false,
+    add(clean, call) {
+      const dtype = clean.dtype === "f64" ? "f64" : "f32";
+      return normalNoise(clean, full(clean.backend, clean.shape, deviation, dtype), call);
+    },
+  };
+}
+
+/**
+ * Gaussian noise whose deviation is `noise / experts`, so that it fades as experts grow more.
+ * V-MoE trains with `noise` 1 (vmoe `routing.py`, `NoisyTopExpertsPerItemRouter`: `noise_std`), Tutel
+ * calls it `gate_noise` (`moe_layer.py`).
+ * @throws ConfigError
+ */
+export function perExpertNoise(noise: number, experts: number): RouterNoise {
+  return gaussianNoise(noise / experts);
+}
+
+/**
+ * Standard Gumbel noise times a factor: with factor 1 the best noisy logits are a sample from the
+ * softmax, without replacement (the Gumbel-top-k trick). @throws ConfigError
+ */
+export function gumbelNoise(scale = 1): RouterNoise {
+  if (!(scale > 0 && Number.isFinite(scale))) {
+    throw refuseOption("noise.scale", scale, "a finite number above 0");
+  }
+  return {
+    learned: false,
+    add(clean, { context, keys }) {
+      const { shape } = clean;
+      const standard =
+        injectedDraws(context.noise, shape, clean) ??
+        gumbel(requireKeys(keys, "noise").noise, shape, clean);
+      return { noisy: add(clean, mul(standard, scale)) };
+    },
+  };
+}
+
+/**
+ * Normal noise with standard deviation softplus(x · Wᵀ) + `minimum`, one for each token and expert
+ * (Shazeer et al. 2017). @throws ConfigError
+ */
+export function learnedNoise(minimum = 1e-2): RouterNoise {
+  if (!(minimum >= 0 && Number.isFinite(minimum))) {
+    throw refuseOption("noise.minimum", minimum, "a finite number from 0");
+  }
+  return {
+    learned: true,
+    add(clean, call) {
+      const scale = softplus(matmul(call.x, call.weight as Tensor, { transposeB: true }));
+      return normalNoise(clean, add(scale, minimum), call);
+    },
+  };
+}
+
+function normalNoise(clean: Tensor, scale: Tensor, { context, keys }: NoiseCall): NoisyLogits {
+  const { backend, shape } = clean;
+  const dtype = clean.dtype === "f64" ? "f64" : "f32";
+  const standard =
+    injectedDraws(context.noise, shape, clean) ??
+    normal(backend, { key: requireKeys(keys, "noise").noise, shape, dtype });
+  return { noisy: add(clean, mul(standard, scale)), noise: { clean, scale } };
+}
 
 /** Keys of the draws that one routing makes. */
 export interface DrawKeys {
@@ -42,27 +122,6 @@ export interface DrawKeys {
   readonly stages: RandomKey;
 }
 
-/** Refuses noise that makes no sense, naming the key. @throws ConfigError */
-export function checkNoise(noise: RouterNoise): void {
-  const refuse = (key: string, value: unknown, wanted: string): never => {
-    throw new ConfigError(`router: ${key} is ${String(value)}, but must be ${wanted}`, key, value);
-  };
-  switch (noise.kind) {
-    case "gaussian":
-      if (!(noise.deviation > 0 && Number.isFinite(noise.deviation))) {
-        refuse("noise.deviation", noise.deviation, "a finite number above 0");
-      }
-      break;
-    case "learned":
-      if (!((noise.minimum ?? 0) >= 0 && Number.isFinite(noise.minimum ?? 0))) {
-        refuse("noise.minimum", noise.minimum, "a finite number from 0");
-      }
-      break;
-    default:
-      refuse("noise.kind", (noise as { kind?: unknown }).kind, "gaussian or learned");
-  }
-}
-
 /** `x [T, H]` times numbers drawn evenly from [1 − ε, 1 + ε). */
 export function jitterInput(x: Tensor, amount: number, key: RandomKey): Tensor {
   const dtype = x.dtype === "f64" ? "f64" : "f32";
@@ -70,28 +129,20 @@ export function jitterInput(x: Tensor, amount: number, key: RandomKey): Tensor {
   return mul(x, add(mul(draws, 2 * amount), 1 - amount));
 }
 
-/**
- * Adds noise to `clean [T, E]`. The standard noise is `context.noise` where given, else drawn.
- * `weight [E, H]` belongs to learned noise.
- */
-export function addNoise(
+/** Adds fixed noise to the logits of a router that has no weight for learned noise. */
+export function addFixedNoise(
   clean: Tensor,
   noise: RouterNoise,
-  x: Tensor,
-  weight: Tensor | undefined,
   context: RouteContext,
   keys: DrawKeys | undefined,
-): { readonly noisy: Tensor; readonly noise: NonNullable<TokenChoice["noise"]> } {
-  const { backend, shape } = clean;
-  const dtype = clean.dtype === "f64" ? "f64" : "f32";
-  const scale =
-    noise.kind === "learned" && weight
-      ? add(softplus(matmul(x, weight, { transposeB: true })), noise.minimum ?? 1e-2)
-      : full(backend, shape, noise.kind === "gaussian" ? noise.deviation : 0, dtype);
-  const standard = context.noise
-    ? injected(context.noise, clean)
-    : normal(backend, { key: requireKeys(keys, "noise").noise, shape, dtype });
-  return { noisy: add(clean, mul(standard, scale)), noise: { clean, scale } };
+): NoisyLogits {
+  return noise.add(clean, { x: clean, weight: undefined, context, keys });
+}
+
+/** Refuses learned noise, for routers without a weight for it. @throws ConfigError */
+export function requireFixedNoise(noise: RouterNoise | undefined): void {
+  if (!noise?.learned) return;
+  throw refuseOption("noise", "learned", "fixed: gaussianNoise or gumbelNoise");
 }
 
 /** The keys, or the error of a training step without one. */
@@ -104,15 +155,4 @@ export function requireKeys(keys: DrawKeys | undefined, what: "jitter" | "noise"
     "context.key",
     undefined,
   );
-}
-
-function injected(noise: Tensor, logits: Tensor): Tensor {
-  if (!sameShape(noise.shape, logits.shape)) {
-    throw new ShapeError(
-      `context.noise is ${formatShape(noise.shape)}, but must be ${formatShape(logits.shape)}`,
-      { shapes: [noise.shape] },
-    );
-  }
-  const still = stopGradient(noise);
-  return still.dtype === logits.dtype ? still : cast(still, { dtype: logits.dtype });
 }

@@ -1,5 +1,6 @@
 import type { RouteSpec } from "@moiety/core";
 import { type LinearRouter, linearRouter } from "./linear-router.ts";
+import { learnedNoise } from "./noise.ts";
 
 /** Options of {@link noisyTopKRouter}. */
 export interface NoisyTopKOptions {
@@ -45,7 +46,7 @@ export function noisyTopKRouter(options: NoisyTopKOptions): LinearRouter {
   return linearRouter({
     inputSize: options.hiddenSize,
     spec: noisyTopKSpec(options),
-    noise: { kind: "learned", minimum: options.noiseEpsilon },
+    noise: learnedNoise(options.noiseEpsilon),
     initializerRange: options.initializerRange ?? 0,
   });
 }

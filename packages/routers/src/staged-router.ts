@@ -7,28 +7,20 @@ import {
   type RouteSpec,
   type RouteStages,
   type Shape,
-  ShapeError,
   type Tensor,
   type TokenChoice,
   atLeast,
   checkRouteContext,
   checkRouteSpec,
   constantParameter,
-  formatShape,
-  isTensor,
+  flattenTokens,
   routeTokens,
   splitKey,
   squashLogits,
+  stopGradient,
 } from "@moiety/core";
 import { type Gate, type ShapedRouter, refuseOption, routerParameter } from "./gate.ts";
-import {
-  type DrawKeys,
-  type RouterNoise,
-  addNoise,
-  checkNoise,
-  jitterInput,
-  requireKeys,
-} from "./noise.ts";
+import { type DrawKeys, type RouterNoise, jitterInput, requireKeys } from "./noise.ts";
 
 /** Beside the gate's parameters, with learned noise: its weight. */
 export interface NoiseParams {
@@ -51,6 +43,15 @@ export interface StageCall {
   /** Key for the draws of own stages; `undefined` where the call has none. */
   readonly key: RandomKey | undefined;
   readonly state: StagedRouterState;
+}
+
+/** What a call may bring beside the context of every router, to play back an earlier run. */
+export interface ReplayContext extends RouteContext {
+  /**
+   * `[T, k]` i32: what found a place in that run, and `E` elsewhere. It stands in the place of the
+   * capacity stage, as `selected` does in that of the choice.
+   */
+  readonly placed?: Tensor | undefined;
 }
 
 /** A leaf of the state, and what it starts from. */
@@ -93,7 +94,7 @@ export interface StagedRouter<Params> extends ShapedRouter<
 > {
   /** The stages that it was made of. */
   readonly spec: RouteSpec;
-  /** `x [T, H]` → who takes which token. @throws ConfigError, ShapeError, DTypeError */
+  /** `x […, H]` → who takes which token. @throws ConfigError, ShapeError, DTypeError */
   route(
     params: Params & NoiseParams,
     state: StagedRouterState,
@@ -140,22 +141,24 @@ function route<Params extends object>(
   x: Tensor,
   context: RouteContext,
 ): TokenChoice {
-  requireInput(x, gate.inputSize);
-  checkRouteContext(context, x.shape[0] ?? 0);
+  const flat = flattenTokens(x, gate.inputSize);
+  checkRouteContext(context, flat.shape[0] ?? 0);
   const training = context.training ?? false;
   const keys = drawKeys(context.key);
   const noiseWeight = routerParameter<NoiseParams>(params, "noise", noiseShape({ gate, noise }));
-  const wide = atLeast(x, "f32");
+  const wide = atLeast(flat, "f32");
   const input =
     training && jitter > 0 ? jitterInput(wide, jitter, requireKeys(keys, "jitter").jitter) : wide;
   const { logits, carry } = gate.forward(params, input, context);
-  const stages =
+  const own =
     typeof given === "function" ? given({ context, training, key: keys?.stages, state }) : given;
+  const { placed } = context as ReplayContext;
+  const stages = placed ? { ...own, capacity: () => stopGradient(placed) } : own;
   const rest = { bias: state.selectionBias, carry };
   const inner = keys ? { ...context, key: keys.capacity } : context;
   if (!training || !noise) return routeTokens(spec, { logits, ...rest }, inner, stages);
   const clean = squashLogits(logits, spec);
-  const added = addNoise(clean, noise, input, noiseWeight, context, keys);
+  const added = noise.add(clean, { x: input, weight: noiseWeight, context, keys });
   // Temperature and softcap come before the noise, and must not come twice.
   const later = { ...spec, temperature: undefined, softcap: undefined };
   return routeTokens(later, { logits: added.noisy, noise: added.noise, ...rest }, inner, stages);
@@ -192,19 +195,11 @@ function noiseShape({
 }: Pick<StagedRouterOptions<never>, "noise"> & {
   readonly gate: { readonly experts: number; readonly inputSize: number };
 }): Shape | undefined {
-  return noise?.kind === "learned" ? [gate.experts, gate.inputSize] : undefined;
+  return noise?.learned ? [gate.experts, gate.inputSize] : undefined;
 }
 
-/** Refuses what is not `[T, inputSize]`. @throws ShapeError */
-export function requireInput(x: Tensor, inputSize: number): void {
-  if (isTensor(x) && x.rank === 2 && x.shape[1] === inputSize) return;
-  const given = isTensor(x) ? formatShape(x.shape) : String(x);
-  throw new ShapeError(`the router's input is ${given}, but must be a tensor [T, ${inputSize}]`, {
-    shapes: isTensor(x) ? [x.shape] : [],
-  });
-}
-
-function drawKeys(key: RandomKey | undefined): DrawKeys | undefined {
+/** The keys of one call's draws. @throws ConfigError where the key is not two u32 */
+export function drawKeys(key: RandomKey | undefined): DrawKeys | undefined {
   if (key === undefined) return undefined;
   checkKey("context.key", key);
   const [jitter = key, noise = key, capacity = key, stages = key] = splitKey(key, 4);
@@ -220,12 +215,7 @@ function checkKey(name: string, key: RandomKey): void {
   throw new ConfigError(`${name} must be two u32; make it with randomKey(seed)`, name, key);
 }
 
-function checkOptions<Params>({
-  gate,
-  spec,
-  jitter = 0,
-  noise,
-}: StagedRouterOptions<Params>): void {
+function checkOptions<Params>({ gate, spec, jitter = 0 }: StagedRouterOptions<Params>): void {
   if (!Number.isSafeInteger(gate.inputSize) || gate.inputSize < 1) {
     throw refuseOption("inputSize", gate.inputSize, "a whole number from 1");
   }
@@ -234,5 +224,4 @@ function checkOptions<Params>({
   if (gate.experts !== spec.experts) {
     throw refuseOption("gate.experts", gate.experts, `${spec.experts}, as the spec says`);
   }
-  if (noise) checkNoise(noise);
 }

@@ -61,6 +61,8 @@ describe("checkRouteSpec", () => {
     ["renormalize.epsilon", { renormalize: { epsilon: "tiny" } }],
     ["renormalize.guard", { renormalize: { guard: "min" } }],
     ["renormalize.when", { renormalize: { when: "never" } }],
+    ["capacity.size", { capacity: { size: { absolute: 0 }, per: "batch", order: "position" } }],
+    ["capacity.size", { capacity: { size: { factor: 0 }, per: "batch", order: "position" } }],
     ["capacity.per", { capacity: { size: { absolute: 1 }, per: "all", order: "position" } }],
     [
       "renormalize.epsilon",

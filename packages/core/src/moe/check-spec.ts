@@ -21,6 +21,9 @@ export function checkRouteSpec(spec: RouteSpec): void {
   if (renormalize) checkRenormalization(renormalize);
   if (!capacity) return;
   checkCapacity(capacity);
+  const { size } = capacity;
+  const room = "absolute" in size ? size.absolute : size.factor;
+  demand(room > 0, "capacity.size", size, POSITIVE);
   const { when, epsilon } = renormalize ?? {};
   const wanted = "given: a token that lost all its places would divide 0 by 0";
   demand(when !== "after" || epsilon !== undefined, "renormalize.epsilon", epsilon, wanted);

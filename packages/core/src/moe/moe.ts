@@ -98,17 +98,17 @@ export function moe<RouterParams, RouterState, ExpertParams, SharedParams = unde
     return router.route(
       params.router,
       state.router,
-      flatten(routerInput ?? x, router.inputSize),
+      flattenTokens(routerInput ?? x, router.inputSize),
       routing,
     );
   };
   const finish = (params: Params, x: Tensor, routed: Tensor): Tensor => {
-    const flat = flatten(x, experts.inputSize);
+    const flat = flattenTokens(x, experts.inputSize);
     const merged = shared ? mergeShared(shared, params.shared, flat, routed) : routed;
     return merged.reshape([...x.shape.slice(0, -1), merged.shape.at(-1) ?? 0]);
   };
   const mix = (params: Params, _state: State, x: Tensor, routing: Routing): Tensor => {
-    const flat = flatten(x, experts.inputSize);
+    const flat = flattenTokens(x, experts.inputSize);
     return finish(params, x, mixExperts(experts, params.experts, flat, routing));
   };
   return {
@@ -117,7 +117,7 @@ export function moe<RouterParams, RouterState, ExpertParams, SharedParams = unde
     mix,
     *forward(params, state, x, context = {}): Forward<MoeOutput> {
       const routing = route(params, state, x, context);
-      const flat = flatten(x, experts.inputSize);
+      const flat = flattenTokens(x, experts.inputSize);
       const remote = yield {
         kind: "routing",
         routing,
@@ -174,7 +174,8 @@ function checkParts(
   );
 }
 
-function flatten(x: Tensor, width: number): Tensor {
+/** `x […, width]` → `[T, width]`. @throws ConfigError for what is no tensor, ShapeError */
+export function flattenTokens(x: Tensor, width: number): Tensor {
   if (!isTensor(x)) {
     throw new ConfigError(
       "an MoE layer needs a tensor; make one with backend.tensor(data, { shape })",

@@ -92,7 +92,10 @@ export function runStages(
 }
 
 /** Temperature, then softcap. */
-export function squashLogits(logits: Tensor, { temperature, softcap }: RouteAttributes): Tensor {
+export function squashLogits(
+  logits: Tensor,
+  { temperature, softcap }: Pick<RouteAttributes, "temperature" | "softcap">,
+): Tensor {
   const warm = temperature === undefined || temperature === 1 ? logits : div(logits, temperature);
   return softcap === undefined ? warm : mul(tanh(div(warm, softcap)), softcap);
 }
