@@ -56,6 +56,19 @@ describe("biasController", () => {
     [-0.15, 0.05, 0.05, 0.05].forEach((wanted, at) => expect(found[at]).toBeCloseTo(wanted, 12));
   });
 
+  it("moves each bias towards its share of a target", async () => {
+    const target = [0.1, 0.2, 0.3, 0.4];
+    const { update } = biasController({ rate: 1, target });
+    const bias = f64([0, 0, 0, 0]);
+    const after = async (counts: readonly number[]): Promise<number[]> =>
+      values(update({ selectionBias: bias }, load(counts)).selectionBias);
+    expect(await after([2, 2, 2, 4])).toEqual([-1, 0, 1, 0]);
+    expect(await after([5, 0, 0, 5])).toEqual([-1, 1, 1, -1]);
+    const uneven = biasController({ rate: 1, target: [0.5, 0.5] });
+    expect(() => uneven.update({ selectionBias: bias }, load([1, 1, 1, 1]))).toThrow(/2 shares/);
+    expect(() => biasController({ rate: 1, target: [0.5, 0.6] })).toThrow(ConfigError);
+  });
+
   it("keeps the rest of the state, changes no input, and leaves nothing behind", async () => {
     const state = { selectionBias: f64([0, 0]), lambda: f64([7]) };
     const counts = load([2, 0]);

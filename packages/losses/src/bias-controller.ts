@@ -14,6 +14,7 @@ import {
   sum,
 } from "@moiety/core";
 import { floatOf } from "./statistics.ts";
+import { type Target, checkTarget, targetTensor } from "./target.ts";
 
 /** Router state with a selection bias, beside whatever else it holds. */
 export interface SelectionBiasState {
@@ -27,6 +28,11 @@ export interface BiasControllerOptions {
   readonly rate: number;
   /** Whether the mean of the step is taken off it, so that biases do not drift (torchtitan). */
   readonly centered?: boolean | undefined;
+  /**
+   * The share of the load that each expert shall have, `[E]`, above 0, summing to 1: c_e is then
+   * compared with q_e · Σ c. Even unless given.
+   */
+  readonly target?: Target | undefined;
 }
 
 /** Turns loads into new router state between steps, without a gradient. */
@@ -45,7 +51,8 @@ export interface BiasController {
 
 /**
  * DeepSeek-V3's balancing without a loss: b_e += u · sign(mean(c) − c_e), where c_e is the number of
- * assignments of expert e in the step. The comparison with the mean is exact, in whole numbers.
+ * assignments of expert e in the step. The comparison with the mean is exact, in whole numbers (that
+ * with a target is in the bias's dtype).
  *
  * Papers: Wang et al., "Auxiliary-Loss-Free Load Balancing Strategy for Mixture-of-Experts" (2024);
  * DeepSeek-AI, "DeepSeek-V3" (2024). Source: Megatron-LM `moe_utils.py`,
@@ -53,7 +60,7 @@ export interface BiasController {
  * @throws ConfigError
  */
 export function biasController(options: BiasControllerOptions): BiasController {
-  const { rate, centered = false } = options;
+  const { rate, centered = false, target } = options;
   if (!(rate > 0 && Number.isFinite(rate))) {
     throw new ConfigError(
       `biasController: rate is ${String(rate)}, but must be a finite number above 0`,
@@ -61,19 +68,28 @@ export function biasController(options: BiasControllerOptions): BiasController {
       rate,
     );
   }
+  if (target !== undefined) checkTarget("biasController", target);
   return {
     rate,
     centered,
     update: (state, load) => {
       const bias = checkedBias(state, load);
       const selectionBias = bias.backend.scope(() => {
-        const direction = cast(towardsMean(load), { dtype: floatOf(bias) });
+        const direction = towardsTarget(load, bias, target);
         const step = centered ? sub(direction, mean(direction)) : direction;
         return add(bias, mul(step, rate));
       });
       return { ...state, selectionBias };
     },
   };
+}
+
+/** `[E]`: sign(q_e · Σ c − c_e), in the dtype of the bias. */
+function towardsTarget(load: Tensor, bias: Tensor, target: Target | undefined): Tensor {
+  const dtype = floatOf(bias);
+  const shares = targetTensor("biasController", target, load.size, bias);
+  if (shares === undefined) return cast(towardsMean(load), { dtype });
+  return sign(sub(mul(shares, cast(sum(load), { dtype })), cast(load, { dtype })));
 }
 
 /** `[E]` i32: sign(mean(c) − c_e), without the rounding of a mean. */

@@ -7,14 +7,14 @@ import {
   mul,
   softmax,
   stopGradient,
-  sum,
   topK,
 } from "@moiety/core";
-import { type LossOptions, defineLoss, requireOption, requireTokenChoice } from "./options.ts";
+import { type BalanceOptions, defineLoss, requireOption, requireTokenChoice } from "./options.ts";
 import { countChoices, countTokens, meanBy, stretchesOf, sumTokens } from "./statistics.ts";
+import { sumOverTarget } from "./target.ts";
 
 /** Options of {@link huggingFaceBalance}. */
-export interface HuggingFaceBalanceOptions extends LossOptions {
+export interface HuggingFaceBalanceOptions extends BalanceOptions {
   /**
    * `logits` (the default): probabilities are a softmax of the logits, whatever the router scored
    * with. `scores`: they are the router's scores (dbrx).
@@ -54,7 +54,8 @@ export function huggingFaceBalance(options: HuggingFaceBalanceOptions): RoutingL
       layers.map((layer) => layer[key]).reduce((total, value) => add(total, value));
     const tokens = pooled("tokens");
     const share = meanBy(pooled("choices"), tokens);
-    return mul(sum(mul(share, meanBy(pooled("probability"), tokens))), experts);
+    const products = mul(share, meanBy(pooled("probability"), tokens));
+    return sumOverTarget(name, products, options.target, experts).reshape([]);
   });
 }
 

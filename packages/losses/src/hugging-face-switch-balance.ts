@@ -1,16 +1,7 @@
-import {
-  ConfigError,
-  type RoutingLoss,
-  type Tensor,
-  add,
-  less,
-  mul,
-  select,
-  softmax,
-  sum,
-} from "@moiety/core";
+import { ConfigError, type RoutingLoss, type Tensor, add, mul, softmax } from "@moiety/core";
 import { requireEqualExperts } from "./hugging-face-balance.ts";
-import { type LossOptions, defineLoss, requireTokenChoice } from "./options.ts";
+import { type BalanceOptions, defineLoss, requireTokenChoice } from "./options.ts";
+import { droppedToFirst } from "./product.ts";
 import {
   countChoices,
   countTokens,
@@ -19,6 +10,7 @@ import {
   stretchesOf,
   sumTokens,
 } from "./statistics.ts";
+import { sumOverTarget } from "./target.ts";
 
 /**
  * The balance loss of Hugging Face's Switch Transformer, quirks included: for each sequence
@@ -30,7 +22,7 @@ import {
  * indices that `SwitchTransformersSparseMLP` returns.
  * @throws ConfigError
  */
-export function huggingFaceSwitchBalance(options: LossOptions): RoutingLoss {
+export function huggingFaceSwitchBalance(options: BalanceOptions): RoutingLoss {
   const name = "huggingFaceSwitchBalance";
   return defineLoss(name, options, (routings) => {
     const [first] = routings;
@@ -50,7 +42,7 @@ export function huggingFaceSwitchBalance(options: LossOptions): RoutingLoss {
         );
       }
       return {
-        choices: countChoices(select(less(indices, experts), indices, 0), routing, stretches),
+        choices: countChoices(droppedToFirst(indices, experts), routing, stretches),
         probability: sumTokens(softmax(logits), routing, stretches),
         tokens: countTokens(routing, stretches),
       };
@@ -59,6 +51,6 @@ export function huggingFaceSwitchBalance(options: LossOptions): RoutingLoss {
       layers.map((layer) => layer[key]).reduce((total, value) => add(total, value));
     const tokens = pooled("tokens");
     const products = mul(meanBy(pooled("choices"), tokens), meanBy(pooled("probability"), tokens));
-    return meanOfStretches(mul(sum(products, [1]), first.experts), tokens);
+    return meanOfStretches(sumOverTarget(name, products, options.target, first.experts), tokens);
   });
 }

@@ -1,28 +1,24 @@
+import { type Routing, type RoutingLoss, type Tensor, softmax } from "@moiety/core";
 import {
-  type Routing,
-  type RoutingLoss,
-  type Tensor,
-  add,
-  div,
-  mean,
-  putAlong,
-  square,
-  sub,
-  zeros,
-} from "@moiety/core";
-import {
-  type LossOptions,
+  type BalanceOptions,
   defineLoss,
   meanOfLayers,
   requireOption,
   requireTokenChoice,
 } from "./options.ts";
-import { floatOf, stretchesOf, sumTokens } from "./statistics.ts";
+import { type VariationOptions, requireVariation, squaredVariation } from "./variation.ts";
+import { gatesAt } from "./product.ts";
+import { countTokens, meanOfStretches, stretchesOf, sumTokens } from "./statistics.ts";
 
 /** Options of {@link importanceCv}. */
-export interface ImportanceCvOptions extends LossOptions {
-  /** `weights` (the default): of the chosen experts alone. `scores`: of all experts (V-MoE). */
-  readonly of?: "weights" | "scores" | undefined;
+export interface ImportanceCvOptions extends BalanceOptions, VariationOptions {
+  /**
+   * `weights` (the default): of the chosen experts alone. `scores`: of all experts. `cleanScores`: of
+   * all experts, before noise was added to the logits (V-MoE).
+   */
+  readonly of?: "weights" | "scores" | "cleanScores" | undefined;
+  /** `batch` (the default), or each sequence for itself (V-MoE's groups), then their mean. */
+  readonly per?: "batch" | "sequence" | undefined;
 }
 
 /**
@@ -31,32 +27,30 @@ export interface ImportanceCvOptions extends LossOptions {
  * 0 when even. Padding is left out; the mean over layers.
  *
  * Paper: Shazeer et al., "Outrageously Large Neural Networks" (2017), eq. 6–7. Source: tensor2tensor
- * `expert_utils.py`, `cv_squared`.
+ * `expert_utils.py`, `cv_squared`. V-MoE's (vmoe `nn/routing.py`) is `of: "cleanScores"`,
+ * `per: "sequence"`, `epsilon: 0`.
  * @throws ConfigError
  */
 export function importanceCv(options: ImportanceCvOptions): RoutingLoss {
   const name = "importanceCv";
-  const { of = "weights" } = options;
-  requireOption(name, "of", of, ["weights", "scores"]);
+  const { of = "weights", per = "batch", target } = options;
+  requireOption(name, "of", of, ["weights", "scores", "cleanScores"]);
+  requireOption(name, "per", per, ["batch", "sequence"]);
+  requireVariation(name, options);
   return defineLoss(name, options, (routings) =>
     meanOfLayers(routings, (routing) => {
-      const gates = of === "scores" ? routing.scores : gatesOf(name, routing);
-      return squaredVariation(sumTokens(gates, routing, stretchesOf(routing, "batch")));
+      const stretches = stretchesOf(routing, per);
+      const importance = sumTokens(gatesOf(name, routing, of), routing, stretches);
+      const values = squaredVariation(name, importance, target, options);
+      return meanOfStretches(values, countTokens(routing, stretches));
     }),
   );
 }
 
-/** `[T, E]`: each token's weights at its experts, 0 elsewhere. */
-function gatesOf(name: string, layer: Routing): Tensor {
-  const { logits, selected, inputWeights, outputWeights } = requireTokenChoice(name, layer);
-  // Where weights apply to inputs, those of outputs are all 1.
-  const weights = inputWeights ?? outputWeights;
-  const empty = zeros(logits.backend, logits.shape, floatOf(weights));
-  return putAlong(empty, selected, weights, { axis: 1 });
-}
-
-function squaredVariation(values: Tensor): Tensor {
-  const centre = mean(values);
-  const variance = mean(square(sub(values, centre)));
-  return div(variance, add(square(centre), 1e-10));
+/** `[T, E]`. */
+function gatesOf(name: string, routing: Routing, of: "weights" | "scores" | "cleanScores"): Tensor {
+  if (of === "cleanScores" && routing.noise) return softmax(routing.noise.clean);
+  if (of !== "weights") return routing.scores;
+  const choice = requireTokenChoice(name, routing);
+  return gatesAt(choice.selected, choice);
 }

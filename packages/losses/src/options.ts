@@ -2,12 +2,15 @@ import {
   ConfigError,
   type Routing,
   type RoutingLoss,
+  ShapeError,
   type Tensor,
   type TokenChoice,
   UnsupportedError,
   add,
   div,
+  formatShape,
 } from "@moiety/core";
+import { type Target, checkTarget } from "./target.ts";
 
 /** What every loss takes. */
 export interface LossOptions {
@@ -15,10 +18,19 @@ export interface LossOptions {
   readonly coefficient: number;
 }
 
-/** Makes a loss that frees what it makes on the way. @throws ConfigError on a bad coefficient */
+/** What every balance loss takes. */
+export interface BalanceOptions extends LossOptions {
+  /**
+   * The share of the load that each expert shall have, `[E]`, above 0, summing to 1; even unless
+   * given. The loss then has its balanced value where load and probabilities are the target.
+   */
+  readonly target?: Target | undefined;
+}
+
+/** Makes a loss that frees what it makes on the way. @throws ConfigError on a bad coefficient or target */
 export function defineLoss(
   name: string,
-  { coefficient }: LossOptions,
+  { coefficient, target }: BalanceOptions,
   evaluate: (routings: readonly [Routing, ...Routing[]]) => Tensor,
 ): RoutingLoss {
   if (!Number.isFinite(coefficient)) {
@@ -28,6 +40,7 @@ export function defineLoss(
       coefficient,
     );
   }
+  if (target !== undefined) checkTarget(name, target);
   return {
     name,
     coefficient,
@@ -40,6 +53,7 @@ export function defineLoss(
           routings,
         );
       }
+      for (const routing of routings) requireTokens(name, routing);
       return first.logits.backend.scope(() => evaluate([first, ...rest]));
     },
   };
@@ -78,4 +92,22 @@ export function requireOption(
     key,
     value,
   );
+}
+
+/** Throws where mask or sequences are not those of the routing's tokens. */
+function requireTokens(name: string, { logits, mask, sequences }: Routing): void {
+  const [tokens = 0] = logits.shape;
+  if (mask && (mask.rank !== 1 || mask.size !== tokens)) {
+    throw new ShapeError(
+      `${name}: the routing's mask is ${formatShape(mask.shape)}, but must be [${tokens}]`,
+      { op: name, shapes: [mask.shape, logits.shape] },
+    );
+  }
+  if (sequences && sequences.at(-1) !== tokens) {
+    throw new ConfigError(
+      `${name}: the routing's sequences end at ${String(sequences.at(-1))}, but it has ${tokens} tokens`,
+      "sequences",
+      sequences,
+    );
+  }
 }
