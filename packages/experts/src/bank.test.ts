@@ -213,7 +213,7 @@ it.each([
 function nonZeroBiases(bank: FfnBank<FfnParams>): Partial<FfnParams> {
   const biases = Object.entries(bank.shapes).filter(([name]) => name.endsWith("Bias"));
   return Object.fromEntries(
-    biases.map(([name, shape], index) => [name, random(20 + index, shape)]),
+    biases.map(([name, shape], index) => [name, random(20 + index, shape ?? [])]),
   );
 }
 

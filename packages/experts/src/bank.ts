@@ -16,12 +16,17 @@ import { type DenseOptions, descriptorOf, requireSize } from "./options.ts";
 import type { FfnParams } from "./params.ts";
 import { type ShapesOf, drawFfn, ffnShapes } from "./shapes.ts";
 
+/** A bank that says the shape of every leaf, so that files can be read into it. */
+export interface ShapedBank<Params> extends ExpertBank<Params> {
+  /** The shape of every parameter. */
+  // Without NoInfer a wrapper would take the tree of shapes for that of parameters.
+  readonly shapes: ShapesOf<NoInfer<Params>>;
+}
+
 /** A bank whose experts are feed-forward networks, so that a layer may issue one fused op. */
-export interface FfnBank<Params extends FfnParams> extends ExpertBank<Params> {
+export interface FfnBank<Params extends FfnParams> extends ShapedBank<Params> {
   /** How its weights are read. */
   readonly descriptor: FfnDescriptor;
-  /** The shape of every parameter. */
-  readonly shapes: ShapesOf<Params>;
   ffn(params: Params): FusedFfn;
 }
 

@@ -58,9 +58,7 @@ export function descriptorOf(options: DenseOptions): FfnDescriptor {
     const known = ACTIVATIONS.join(", ");
     throw refuse("activation", activation, `one of ${known}`);
   }
-  if (!((options.initializerRange ?? 0) >= 0)) {
-    throw refuse("initializerRange", options.initializerRange, "at least 0");
-  }
+  requireDeviation(options.initializerRange ?? 0);
   return {
     activation,
     ...(alpha !== undefined && { alpha }),
@@ -76,6 +74,13 @@ export function requireSize(key: string, value: number): void {
   if (!Number.isInteger(value) || value < 1) throw refuse(key, value, "a whole number from 1");
 }
 
-function refuse(key: string, value: unknown, wanted: string): ConfigError {
+/** Throws {@link ConfigError} unless a standard deviation is a finite number from 0. */
+export function requireDeviation(value: number): void {
+  if (value >= 0 && Number.isFinite(value)) return;
+  throw refuse("initializerRange", value, "a finite number from 0");
+}
+
+/** The error of an option that makes no sense. */
+export function refuse(key: string, value: unknown, wanted: string): ConfigError {
   return new ConfigError(`${key} is ${String(value)}, but must be ${wanted}`, key, value);
 }

@@ -1,5 +1,6 @@
 import {
   type InitOptions,
+  type MapTree,
   type RandomKey,
   type Shape,
   type Tensor,
@@ -10,8 +11,8 @@ import {
 import type { DenseOptions } from "./options.ts";
 import type { FfnParams, GluParams, MlpParams } from "./params.ts";
 
-/** The shape of every parameter; biases only where there are some. */
-export type ShapesOf<Params> = { readonly [K in keyof Params]: Shape };
+/** The shape of every leaf of a tree; biases only where there are some. */
+export type ShapesOf<Tree> = MapTree<Tree, Shape>;
 
 /** Shapes of a network's weights, with `leading` axes (the experts) before them. */
 export function ffnShapes(options: DenseOptions, leading: Shape): ShapesOf<FfnParams> {
