@@ -54,6 +54,9 @@ const tasks = {
     return turbo(["run", "build", ...rest]);
   },
   async docs(rest) {
+    await build();
+    const written = await node("tools/families/write.js", []);
+    if (written !== 0) return written;
     const code = await node("tools/check.js", ["links"]);
     if (code !== 0) return code;
     return node("node_modules/typedoc/bin/typedoc", rest);

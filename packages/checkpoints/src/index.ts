@@ -45,7 +45,7 @@ export {
 } from "./json/document.ts";
 export { formatJsonDocument } from "./json/format.ts";
 
-export { type TensorBinding, type TensorPart, bindRules } from "./mapping/bind.ts";
+export { type Pieces, type TensorBinding, type TensorPart, bindRules } from "./mapping/bind.ts";
 export {
   CheckpointMismatchError,
   type MappingReport,

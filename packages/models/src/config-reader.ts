@@ -41,6 +41,30 @@ export class ConfigReader {
     return this.value(key) === null ? fallback : this.count(key);
   }
 
+  /** A whole number from 1, or `undefined` where it is absent or null. @throws ConfigError */
+  countIfAny(key: string): number | undefined {
+    return this.value(key) === null ? undefined : this.count(key);
+  }
+
+  /** A whole number from 1, of a list that of the layer. @throws ConfigError */
+  countAt(key: string, layer: number): number {
+    const value = this.value(key);
+    if (!Array.isArray(value)) return this.count(key);
+    const own = (value as readonly JsonValue[])[layer];
+    if (typeof own === "number" && Number.isSafeInteger(own) && own >= 1) return own;
+    return refuse(`${key}[${layer}]`, own ?? null, "a whole number from 1");
+  }
+
+  /** A finite number, of a list that of the layer; `undefined` where it is absent or null. */
+  numberAtIfAny(key: string, layer: number): number | undefined {
+    const value = this.value(key);
+    if (!Array.isArray(value)) return this.numberIfAny(key);
+    const own = (value as readonly JsonValue[])[layer] ?? null;
+    if (own === null) return undefined;
+    if (typeof own === "number" && Number.isFinite(own)) return own;
+    return refuse(`${key}[${layer}]`, own, "a number or null");
+  }
+
   /** A finite number. @throws ConfigError */
   number(key: string): number {
     const value = this.value(key);
@@ -65,6 +89,29 @@ export class ConfigReader {
     if (value === null) return [];
     const isList = Array.isArray(value) && value.every((item) => Number.isSafeInteger(item));
     return isList ? (value as readonly number[]) : refuse(key, value, "a list of whole numbers");
+  }
+
+  /** One of the words allowed. @throws UnsupportedError for another */
+  choice<const Word extends string>(key: string, allowed: readonly Word[]): Word {
+    const value = this.value(key);
+    const found = allowed.find((word) => word === value);
+    if (found !== undefined) return found;
+    throw unbuilt(key, value, allowed);
+  }
+
+  /** A word of a list, that of the layer; `undefined` where the list is absent or null. */
+  wordAt(key: string, layer: number): string | undefined {
+    const value = this.value(key);
+    if (value === null) return undefined;
+    const own = Array.isArray(value) ? (value as readonly JsonValue[])[layer] : value;
+    return typeof own === "string" ? own : refuse(`${key}[${layer}]`, own ?? null, "a word");
+  }
+
+  /** The object under a key, over the defaults under it. @throws ConfigError */
+  nested(key: string): ConfigReader {
+    const value = this.value(key);
+    const defaults = this.#defaults[key] ?? null;
+    return new ConfigReader(requireObject(key, value), requireObject(key, defaults));
   }
 
   /** An activation by Hugging Face's name. @throws UnsupportedError for one that is not built */
@@ -127,6 +174,12 @@ export class ConfigReader {
       }
     }
   }
+}
+
+function requireObject(key: string, value: JsonValue): JsonObject {
+  if (value === null) return {};
+  if (typeof value === "object" && !Array.isArray(value)) return value as JsonObject;
+  return refuse(key, value, "an object");
 }
 
 function refuse(key: string, value: JsonValue, wanted: string): never {

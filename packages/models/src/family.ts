@@ -13,8 +13,8 @@ export interface FamilyBlock {
   /** Key of the block's width H; `hidden_size` unless given. */
   readonly width?: string | undefined;
   readonly supported?: SupportedValues | undefined;
-  /** Reads the block's parts. */
-  moe(config: ConfigReader): MoeConfig;
+  /** Reads the parts of a layer's block. */
+  moe(config: ConfigReader, layer: number): MoeConfig;
   /** Reads the losses as the family's code computes them. */
   losses(config: ConfigReader): readonly FamilyLoss[];
   /**
@@ -22,6 +22,11 @@ export interface FamilyBlock {
    * `state.router.selectionBias`, …) stand in its own state dict.
    */
   readonly tensors: readonly TensorRule[];
+  /**
+   * What transformers 5 calls in memory what it reads from several tensors of a checkpoint: rules in
+   * the place of those with the same path. Its own files keep the checkpoint's names.
+   */
+  readonly fused?: readonly TensorRule[] | undefined;
   /** What stands before those names in a whole checkpoint, such as `model.layers.{layer}.mlp.`. */
   readonly prefix: string;
 }
@@ -58,6 +63,10 @@ export interface Family {
   readonly modelType: string;
   /** What its configuration class assumes for keys that are not there. */
   readonly defaults: JsonObject;
+  /** Key under which the language model's own keys stand, where there are others: `text_config`. */
+  readonly section?: string | undefined;
+  /** Other names of keys that its files may have, each with the key that it stands for. */
+  readonly aliases?: Readonly<Record<string, string>> | undefined;
   readonly block: FamilyBlock;
   /** Absent where only the block is built. */
   readonly decoder?: FamilyDecoder | undefined;

@@ -6,15 +6,16 @@ import type {
   SafetensorsMetadata,
   TensorRule,
 } from "@moiety/checkpoints";
-import { type MapTree, type Shape, UnsupportedError } from "@moiety/core";
+import { type MapTree, type RouteSpec, type Shape, UnsupportedError } from "@moiety/core";
 import { completeConfig, isDocument } from "./complete-config.ts";
-import { ConfigReader } from "./config-reader.ts";
+import type { ConfigReader } from "./config-reader.ts";
 import type { DecoderConfig, MoeConfig } from "./decoder/config.ts";
 import { type DecoderModel, decoder } from "./decoder/decoder.ts";
 import { type DecoderMoe, moePart } from "./decoder/moe-layer.ts";
 import type { DecoderMoeParams, DecoderMoeState } from "./decoder/params.ts";
 import { extend, readExtension } from "./extension.ts";
 import { familyOf } from "./families/index.ts";
+import { readerOf } from "./family-reader.ts";
 import type { Family, FamilyDecoder, FamilyLoss } from "./family.ts";
 import { blockRules } from "./rules.ts";
 
@@ -41,6 +42,10 @@ export interface ConfiguredModel {
 /** The Mixture-of-Experts block of a family, ready to be filled. */
 export interface ConfiguredBlock {
   readonly layer: DecoderMoe;
+  /** E. */
+  readonly experts: number;
+  /** Its router's stages, where it is made of some. */
+  readonly spec: RouteSpec | undefined;
   /** What the layer was built of. */
   readonly moe: MoeConfig;
   /** Width H. */
@@ -53,6 +58,12 @@ export interface ConfiguredBlock {
   readonly sizes: RuleSizes;
   /** The shape of every leaf, parameters and state (below `state`). */
   readonly shapes: MapTree<DecoderMoeParams & { readonly state: DecoderMoeState }, Shape>;
+}
+
+/** Options of {@link blockFromConfig}. */
+export interface BlockOptions {
+  /** Whether tensors have the names of transformers 5 in memory. False: those of checkpoints. */
+  readonly fused?: boolean | undefined;
 }
 
 /**
@@ -73,7 +84,7 @@ export function modelFromConfig(json: JsonDocument | JsonObject): ConfiguredMode
       `${family.modelType} models`,
     );
   }
-  const reader = new ConfigReader(value, family.defaults);
+  const reader = readerOf(family, value);
   const config = extend(readDecoder(family, parts, reader), readExtension(value));
   return { model: decoder(config), config: { family, document, generation, decoder: config } };
 }
@@ -83,24 +94,30 @@ export function modelFromConfig(json: JsonDocument | JsonObject): ConfiguredMode
  * recorded cases.
  * @throws ConfigError, UnsupportedError naming the key
  */
-export function blockFromConfig(family: Family, config: JsonObject): ConfiguredBlock {
+export function blockFromConfig(
+  family: Family,
+  config: JsonObject,
+  { fused = false }: BlockOptions = {},
+): ConfiguredBlock {
   const { block } = family;
-  const reader = new ConfigReader(config, { initializer_range: 0.02, ...family.defaults });
+  const reader = readerOf(family, config);
   reader.requireSupported(block.supported ?? {});
-  const parts = block.moe(reader);
+  const parts = block.moe(reader, 0);
   const hiddenSize = reader.count(block.width ?? "hidden_size");
-  const { layer, shapes, stateShapes } = moePart(
+  const { layer, router, networks, shapes, stateShapes } = moePart(
     parts,
     hiddenSize,
     reader.number("initializer_range"),
   );
   return {
     layer,
+    experts: router.experts,
+    spec: router.spec,
     moe: parts,
     hiddenSize,
     losses: block.losses(reader),
-    rules: blockRules(family),
-    sizes: { expert: parts.router.spec.experts },
+    rules: blockRules(family, fused),
+    sizes: { expert: networks },
     shapes: { ...shapes, state: stateShapes },
   };
 }
@@ -110,7 +127,7 @@ function readDecoder(family: Family, parts: FamilyDecoder, reader: ConfigReader)
   reader.requireSupported(family.block.supported ?? {});
   const layers = Array.from({ length: reader.count("num_hidden_layers") }, (_, layer) =>
     (parts.sparse?.(reader, layer) ?? true)
-      ? { moe: family.block.moe(reader) }
+      ? { moe: family.block.moe(reader, layer) }
       : { dense: parts.dense(reader) },
   );
   return {

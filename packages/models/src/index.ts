@@ -5,6 +5,7 @@
 export { type ModelLoss, causalLoss, modelLoss } from "./causal-loss.ts";
 export { type ConfigDocuments, completeConfig } from "./complete-config.ts";
 export type { ConfigReader } from "./config-reader.ts";
+export { causalDecoder } from "./decoder/causal.ts";
 export {
   type CacheOptions,
   type KeyValueCache,
@@ -21,12 +22,15 @@ export {
   decoder,
 } from "./decoder/decoder.ts";
 export { routingLoss } from "./decoder/losses.ts";
-export type { DecoderMoe } from "./decoder/moe-layer.ts";
+export { type DecoderMoe, type MoePart, moePart } from "./decoder/moe-layer.ts";
 export type * from "./decoder/params.ts";
+export type { PresetOptions } from "./decoder/presets.ts";
+export type { DecoderRouter } from "./decoder/router.ts";
 export { type Extension, readExtension } from "./extension.ts";
 export { families, familyOf } from "./families/index.ts";
 export type { Family, FamilyBlock, FamilyDecoder, FamilyLoss, SupportedValues } from "./family.ts";
 export {
+  type BlockOptions,
   type ConfiguredBlock,
   type ConfiguredModel,
   type ModelConfig,

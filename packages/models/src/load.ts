@@ -1,6 +1,7 @@
 import {
   type JsonDocument,
   type SafetensorsMetadata,
+  type TensorBinding,
   type TensorReader,
   checkTensors,
   readPath,
@@ -55,8 +56,9 @@ export async function loadModel(source: ModelSource, options: LoadOptions): Prom
   const tensors = new Map<string, Tensor>();
   try {
     for (const binding of bindings) {
-      const { data, shape } = await readPath(source, binding, dtype);
-      tensors.set(binding.path, backend.tensor(data, { shape, dtype }));
+      const kept = isIntegral(source, binding) ? "i32" : dtype;
+      const { data, shape } = await readPath(source, binding, kept);
+      tensors.set(binding.path, backend.tensor(data, { shape, dtype: kept }));
     }
   } catch (error) {
     for (const tensor of tensors.values()) tensor.dispose();
@@ -74,6 +76,12 @@ export async function loadModel(source: ModelSource, options: LoadOptions): Prom
       stored: new Map([...source.tensors.values()].map(({ name, dtype: kept }) => [name, kept])),
     },
   };
+}
+
+/** Whether a leaf of the state holds whole numbers: tables of routers do. */
+function isIntegral({ tensors }: ModelSource, { path, parts: [first] }: TensorBinding): boolean {
+  if (!path.startsWith("state.")) return false;
+  return /^[IU]\d/.test(tensors.get(first?.name ?? "")?.dtype ?? "");
 }
 
 function ignored(

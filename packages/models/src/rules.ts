@@ -3,9 +3,15 @@ import type { Family } from "./family.ts";
 
 const STATE = "state.";
 
-/** Where a block's leaves stand in the block's own state dict. */
-export function blockRules(family: Family): readonly TensorRule[] {
-  return family.block.tensors;
+/**
+ * Where a block's leaves stand in the block's own state dict: under the names of checkpoints, or
+ * with `fused` under those that transformers 5 has in memory.
+ */
+export function blockRules({ block }: Family, fused = false): readonly TensorRule[] {
+  const { tensors, fused: others = [] } = block;
+  if (!fused) return tensors;
+  const replaced = new Set(others.map(({ path }) => path));
+  return [...tensors.filter(({ path }) => !replaced.has(path)), ...others];
 }
 
 /**

@@ -75,7 +75,9 @@ export function modelEntries({ model, params, state, config }: ReadyModel): Tens
 }
 
 function requireLeaf({ path, shape }: TensorBinding, leaf: unknown): Tensor {
-  if (!isTensor(leaf) || !isFloat(leaf.dtype)) {
+  // Tables of routers are state, and hold whole numbers.
+  const mayBeWhole = path.startsWith("state.");
+  if (!isTensor(leaf) || !(isFloat(leaf.dtype) || (mayBeWhole && leaf.dtype === "i32"))) {
     throw new ConfigError(
       `${path} is ${isTensor(leaf) ? leaf.dtype : "missing"}, but must be a float tensor`,
       path,
@@ -105,7 +107,7 @@ function entriesOf(binding: TensorBinding, leaf: Tensor, { stored }: ModelConfig
     return values;
   };
   return parts.map(({ name, shape: part }, index) => {
-    const dtype = stored?.get(name) ?? "F32";
+    const dtype = stored?.get(name) ?? (leaf.dtype === "i32" ? "I32" : "F32");
     return {
       name,
       dtype,

@@ -22,7 +22,7 @@ function walk(node: unknown, path: string, map: (shape: Shape, path: string) => 
   );
 }
 
-// Lists in the trees are of layers; a shape is a list of numbers.
+// Other lists in the trees are of layers or banks, and never empty; a scalar's shape is.
 function isShape(node: unknown): node is Shape {
-  return Array.isArray(node) && typeof node[0] === "number";
+  return Array.isArray(node) && node.every((item) => typeof item === "number");
 }

@@ -44,6 +44,32 @@ describe("bindRules", () => {
     expect(bind([stacked], { all: [5, 6, 3] })[0]?.parts[0]?.shape).toEqual([5, 3, 6]);
   });
 
+  it("finds all experts in one tensor, stacked or joined, and concatenates expert by expert", () => {
+    const stacked: TensorRule = { path: "all", names: ["gate", "up"], stacked: true };
+    const pieces = { count: 2, step: 24 };
+    expect(bind([stacked], { all: [2, 6, 4] })[0]?.parts).toEqual([
+      { name: "gate", shape: [2, 3, 4], start: 0, size: 24, pieces },
+      { name: "up", shape: [2, 3, 4], start: 12, size: 24, pieces },
+    ]);
+    const joined: TensorRule = { ...stacked, axes: "joined" };
+    expect(bind([joined], { all: [2, 6, 4] })[0]?.parts[1]).toEqual({
+      name: "up",
+      shape: [6, 4],
+      start: 12,
+      size: 24,
+      pieces,
+    });
+    const transposed: TensorRule = { ...joined, names: ["down"], transpose: true };
+    expect(bind([transposed], { all: [2, 4, 3] })[0]?.parts[0]?.shape).toEqual([6, 4]);
+  });
+
+  it("finds a vector in one row", () => {
+    const row: TensorRule = { path: "bias", names: ["bias"], axes: "leadingOne" };
+    expect(bind([row], { bias: [5] })[0]?.parts).toEqual([
+      { name: "bias", shape: [1, 5], start: 0, size: 5 },
+    ]);
+  });
+
   it("takes scalars and empty shapes", () => {
     expect(bind([{ path: "s", names: ["s"] }], { s: [] })[0]?.parts).toEqual([
       { name: "s", shape: [], start: 0, size: 1 },
@@ -83,6 +109,7 @@ describe("bindRules", () => {
     ["must have {layer} both", { path: "a.{layer}", names: ["a.{layer}", "b"] }],
     ["must have {expert} in all", { path: "a", names: ["a.{expert}", "b"] }],
     ["has 1 names but 2 sizes", { path: "a", names: ["a"], split: [1, 2] }],
+    ["has names for each expert", { path: "a", names: ["a.{expert}"], stacked: true }],
     ["is for layer 7; the layers are 0, 1", { path: "{layer}", names: ["{layer}"], layers: [7] }],
   ])("refuses a rule that %s", (why, rule) => {
     expect(() => bind([rule], {})).toThrow(ConfigError);
@@ -100,7 +127,14 @@ describe("bindRules", () => {
     ["divides its rows by 2", { path: "a", names: ["a", "b"] }, [3, 4]],
     ["splits 4 rows", { path: "a", names: ["a", "b"], split: [1, 3] }, [5]],
     ["concatenates along axis 0", { path: "a", names: ["a", "b"] }, []],
+    ["has experts on axis 0", { path: "a", names: ["a"], stacked: true }, [4]],
+    ["joins two axes", { path: "a", names: ["a"], axes: "joined" }, [4]],
     ["transposes two axes", { path: "a", names: ["a"], transpose: true }, [3]],
+    [
+      "transposes two axes",
+      { path: "a", names: ["a"], transpose: true, stacked: true },
+      [2, 3, 4, 5],
+    ],
   ])("refuses a shape whose rule %s", (why, rule, shape) => {
     expect(() => bind([rule], { a: shape })).toThrow(ShapeError);
     expect(() => bind([rule], { a: shape })).toThrow(why);

@@ -12,6 +12,15 @@ export interface TensorPart {
   readonly start: number;
   /** How many elements it has. */
   readonly size: number;
+  /** Where they do not follow each other there: so many equal pieces, each `step` after the last. */
+  readonly pieces?: Pieces | undefined;
+}
+
+/** Equal pieces of an array at equal distances. */
+export interface Pieces {
+  readonly count: number;
+  /** From the beginning of a piece to that of the next. */
+  readonly step: number;
 }
 
 /** A path of the parameter tree, bound to the tensors that make it up. */
@@ -69,21 +78,35 @@ function bind({ rule, path, isStacked, names }: ExpandedRule, shape: Shape): Ten
     });
   };
   if (isStacked && shape[0] !== names.length) refuse(`stacks ${names.length} experts on axis 0`);
-  const inner = isStacked ? shape.slice(1) : shape;
+  if (rule.stacked && shape.length < 2) refuse("has experts on axis 0 and rows on axis 1");
+  const inner = isStacked || rule.stacked ? shape.slice(1) : shape;
   const isTransposed = rule.transpose === true;
-  if (isTransposed && inner.length < 2) refuse("transposes two axes");
+  const isMatrix = inner.length === 2 || (inner.length > 2 && !rule.stacked);
+  if (isTransposed && !isMatrix) refuse("transposes two axes");
   const rows = shareRows(inner[0], rule, refuse);
+  const [count = 1] = rule.stacked ? shape : [];
+  const pieces = rule.stacked ? { count, step: sizeOf(inner) } : undefined;
   const parts: TensorPart[] = [];
   let start = 0;
   for (const ofExpert of names) {
     ofExpert.forEach((name, index) => {
       const part = inner.length === 0 ? [] : [rows[index] ?? 0, ...inner.slice(1)];
-      const size = sizeOf(part);
-      parts.push({ name, shape: isTransposed ? swapLast(part) : part, start, size });
-      start += size;
+      const whole = rule.stacked ? [count, ...part] : part;
+      const held = axesOf(isTransposed ? swapLast(whole) : whole, rule, refuse);
+      parts.push({ name, shape: held, start, size: sizeOf(whole), ...(pieces && { pieces }) });
+      start += sizeOf(part);
     });
   }
   return { path, shape, isTransposed, isOptional: rule.optional === true, parts };
+}
+
+/** The shape by the checkpoint's own count of axes. */
+function axesOf(shape: Shape, { axes }: TensorRule, refuse: (why: string) => never): Shape {
+  if (axes === "leadingOne") return [1, ...shape];
+  if (axes === undefined) return shape;
+  const [first, second, ...rest] = shape;
+  if (first === undefined || second === undefined) return refuse("joins two axes");
+  return [first * second, ...rest];
 }
 
 function shareRows(

@@ -140,6 +140,56 @@ describe("splitPath", () => {
     );
   });
 
+  it("is undone by readPath where a tensor holds all experts at once", async () => {
+    const cases = fc.record({
+      axes: fc.constantFrom(undefined, "joined"),
+      experts: fc.integer({ min: 1, max: 3 }),
+      split: fc.array(fc.nat({ max: 3 }), { minLength: 1, maxLength: 3 }),
+      width: fc.nat({ max: 3 }),
+      transpose: fc.boolean(),
+      stored: fc.constantFrom<SafetensorsDtype>("F32", "F64", "BF16"),
+    });
+    await fc.assert(
+      fc.asyncProperty(cases, async ({ axes, experts, split, width, transpose, stored }) => {
+        const names = split.map((_, index) => `w${index}`);
+        const rule: TensorRule = { path: "w", names, split, transpose, axes, stacked: true };
+        const rows = split.reduce((sum, share) => sum + share, 0);
+        const shape = [experts, rows, width];
+        const binding = bindOne(rule, shape);
+        const data = Float64Array.from({ length: sizeOf(shape) }, (_, index) => index - 7);
+        const host: HostTensor = { dtype: "f64", shape, data };
+        const file = await fileOf(splitPath(binding, host, stored));
+        const last = split.length - 1;
+        const own = transpose ? [width, split[last] ?? 0] : [split[last] ?? 0, width];
+        const [first = 0, second = 0] = own;
+        const held = axes === undefined ? [experts, ...own] : [experts * first, second];
+        expect(file.tensors.get(`w${last}`)?.shape).toEqual(held);
+        expect(await readPath(file, binding, "f64")).toEqual(host);
+      }),
+      { seed: 13, numRuns: 200 },
+    );
+  });
+
+  it("reads gate and up of all experts, and transposes each expert by itself", async () => {
+    const file = await fileOf([
+      hostEntry("gate", f32([2, 1, 2], [1, 2, 5, 6])),
+      hostEntry("up", f32([2, 1, 2], [3, 4, 7, 8])),
+      hostEntry("down", f32([4, 3], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12])),
+    ]);
+    const gateUp: TensorRule = { path: "gateUp", names: ["gate", "up"], stacked: true };
+    const read = await readPath(file, bindOne(gateUp, [2, 2, 2]), "f32");
+    expect([...read.data]).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+    const down: TensorRule = {
+      path: "d",
+      names: ["down"],
+      stacked: true,
+      axes: "joined",
+      transpose: true,
+    };
+    const turned = await readPath(file, bindOne(down, [2, 3, 2]), "f32");
+    expect([...turned.data]).toEqual([1, 4, 2, 5, 3, 6, 7, 10, 8, 11, 9, 12]);
+  });
+
   it("writes what the host holds unless told otherwise", () => {
     const binding = bindOne({ path: "w", names: ["a", "b"] }, [2]);
     const entries = splitPath(binding, { dtype: "f64", shape: [2], data: Float64Array.of(1, 2) });

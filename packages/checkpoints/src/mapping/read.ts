@@ -14,7 +14,7 @@ import type { HostTensor } from "../host/tensor.ts";
 import { safetensorsBytes } from "../safetensors/dtype.ts";
 import type { TensorInfo, TensorReader, TensorView } from "../safetensors/info.ts";
 import type { TensorBinding, TensorPart } from "./bind.ts";
-import { scatterRows } from "./transpose.ts";
+import { matricesOf, scatterRows } from "./transpose.ts";
 
 /** Bytes held at once where they must be converted on their way. */
 const CHUNK = 1 << 22;
@@ -34,22 +34,39 @@ export async function readPath<D extends DType>(
 ): Promise<HostTensor<D>> {
   const found = binding.parts.map((part) => ({
     info: findPart(reader, part, binding.path, dtype),
-    start: part.start,
+    part,
   }));
   const data: HostArrays[D] = hostArray(dtype, sizeOf(binding.shape));
-  for (const { info, start } of found) {
-    if (binding.isTransposed) await readTransposed(reader, info, dtype, data, start);
-    else if (isSameRepresentation(info.dtype, dtype)) {
-      const elementBytes = safetensorsBytes(info.dtype);
-      const first = start * elementBytes;
-      const place = bytesOf(data).subarray(first, first + info.byteLength);
-      await reader.readInto(info.name, 0, place);
-      swapOnBigEndian(place, elementBytes);
-    } else {
-      await readChunks(reader, info, 1, (view, first) => decode(view, dtype, data, start + first));
-    }
+  for (const { info, part } of found) {
+    if (binding.isTransposed) await readTransposed(reader, info, part, dtype, data);
+    else await readPieces(reader, info, part, dtype, data);
   }
   return { dtype, shape: binding.shape, data };
+}
+
+async function readPieces(
+  reader: TensorReader,
+  info: TensorInfo,
+  { start, size, pieces }: TensorPart,
+  dtype: DType,
+  data: HostArrays[DType],
+): Promise<void> {
+  const { count, step } = pieces ?? { count: 1, step: size };
+  const length = count > 0 ? size / count : 0;
+  const elementBytes = safetensorsBytes(info.dtype);
+  for (let piece = 0; piece < count; piece++) {
+    const [from, to] = [piece * length, start + piece * step];
+    if (isSameRepresentation(info.dtype, dtype)) {
+      const place = bytesOf(data).subarray(to * elementBytes, (to + length) * elementBytes);
+      await reader.readInto(info.name, from * elementBytes, place);
+      swapOnBigEndian(place, elementBytes);
+    } else {
+      const use = (view: TensorView, first: number): void => {
+        decode(view, dtype, data, to + first - from);
+      };
+      await readChunks(reader, info, { from, to: from + length, unit: 1 }, use);
+    }
+  }
 }
 
 function findPart(
@@ -82,32 +99,39 @@ function findPart(
 async function readTransposed(
   reader: TensorReader,
   info: TensorInfo,
+  part: TensorPart,
   dtype: DType,
   target: HostArrays[DType],
-  start: number,
 ): Promise<void> {
-  const width = info.shape.at(-1) ?? 1;
-  await readChunks(reader, info, width, (view, first) => {
+  const matrices = matricesOf(part);
+  const { width } = matrices;
+  await readChunks(reader, info, { from: 0, to: part.size, unit: width }, (view, first) => {
     const rows = hostArray(dtype, sizeOf(view.shape));
     decode(view, dtype, rows, 0);
-    scatterRows(rows, info.shape, first / width, target, start);
+    scatterRows(rows, matrices, first / width, target, part.start);
   });
 }
 
-/** Reads a tensor in pieces of whole units of so many elements. `use` gets each with its first element. */
+/** Which elements of a tensor are read, in chunks of whole units of so many. */
+interface Range {
+  readonly from: number;
+  readonly to: number;
+  readonly unit: number;
+}
+
+/** Reads a range of a tensor chunk by chunk. `use` gets each with its first element in the tensor. */
 async function readChunks(
   reader: TensorReader,
-  { name, dtype, shape }: TensorInfo,
-  unit: number,
+  { name, dtype }: TensorInfo,
+  { from, to, unit }: Range,
   use: (view: TensorView, first: number) => void,
 ): Promise<void> {
-  const total = sizeOf(shape);
-  if (total === 0) return;
+  if (from >= to) return;
   const elementBytes = safetensorsBytes(dtype);
   const step = Math.max(1, Math.floor(CHUNK / (unit * elementBytes))) * unit;
-  const buffer = new Uint8Array(Math.min(step, total) * elementBytes);
-  for (let first = 0; first < total; first += step) {
-    const count = Math.min(step, total - first);
+  const buffer = new Uint8Array(Math.min(step, to - from) * elementBytes);
+  for (let first = from; first < to; first += step) {
+    const count = Math.min(step, to - first);
     const bytes = buffer.subarray(0, count * elementBytes);
     await reader.readInto(name, first * elementBytes, bytes);
     use({ name, dtype, shape: [count], bytes }, first);

@@ -7,7 +7,7 @@ import { ConfigError } from "@moiety/core";
  * `{layer}` in `path` and `names` repeats the rule for every layer. Several `names` are concatenated
  * along axis 0. `{expert}` in `names` stacks the experts on a new leading axis: with the names
  * `…experts.{expert}.gate_proj.weight` and `…experts.{expert}.up_proj.weight`, each `[I, H]`, the
- * path holds `[E, 2·I, H]`.
+ * path holds `[E, 2·I, H]`. Names without `{expert}` that hold all experts at once are `stacked`.
  */
 export interface TensorRule {
   /** Path in the parameter tree, keys joined by dots, such as `layers.{layer}.experts.gateUp`. */
@@ -20,6 +20,16 @@ export interface TensorRule {
   readonly split?: readonly number[] | undefined;
   /** Whether the checkpoint holds the last two axes the other way round. */
   readonly transpose?: boolean | undefined;
+  /**
+   * Whether each name holds all experts, on axis 0. Several names are then concatenated behind it,
+   * expert by expert: `[E, I, H]` and `[E, I, H]` make `[E, 2·I, H]`.
+   */
+  readonly stacked?: boolean | undefined;
+  /**
+   * How the checkpoint counts axes: `joined` holds the first two as one (`[E·I, H]`), `leadingOne`
+   * has one of length 1 before the others. The same unless given.
+   */
+  readonly axes?: "joined" | "leadingOne" | undefined;
   /** Whether a checkpoint may lack it. */
   readonly optional?: boolean | undefined;
 }
@@ -78,7 +88,7 @@ function expand(rule: TensorRule, layer: number | undefined, sizes: RuleSizes): 
 }
 
 function checkRule(rule: TensorRule): void {
-  const { path, names, split } = rule;
+  const { path, names, split, stacked, axes } = rule;
   const refuse = (why: string): never => {
     throw new ConfigError(`the rule for ${path} ${why}`, "rules", rule);
   };
@@ -97,6 +107,10 @@ function checkRule(rule: TensorRule): void {
     if (name.includes("{expert}") !== first.includes("{expert}")) {
       refuse("must have {expert} in all its names, or in none");
     }
+  }
+  if (stacked && first.includes("{expert}")) refuse("has names for each expert, and stacked ones");
+  if (axes !== undefined && axes !== "joined" && axes !== "leadingOne") {
+    refuse(`has axes ${String(axes)}; there are joined and leadingOne`);
   }
   if (split !== undefined && split.length !== names.length) {
     refuse(`has ${names.length} names but ${split.length} sizes in split`);

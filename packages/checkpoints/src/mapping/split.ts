@@ -1,10 +1,10 @@
-import { ShapeError, formatShape, hostArray, sameShape } from "@moiety/core";
+import { type HostArray, ShapeError, formatShape, hostArray, sameShape } from "@moiety/core";
 import { encode, hostEntry, requireEncodable, storedDtype } from "../host/encode.ts";
 import type { HostTensor } from "../host/tensor.ts";
 import type { SafetensorsDtype } from "../safetensors/dtype.ts";
 import type { TensorEntry } from "../safetensors/write.ts";
-import type { TensorBinding } from "./bind.ts";
-import { gatherColumns } from "./transpose.ts";
+import type { TensorBinding, TensorPart } from "./bind.ts";
+import { gatherColumns, matricesOf } from "./transpose.ts";
 
 /**
  * The inverse of `readPath`: entries that write a path's values as the named tensors that make it
@@ -25,19 +25,36 @@ export function splitPath(
       { shapes: [host.shape, binding.shape] },
     );
   }
-  return binding.parts.map(({ name, shape, start, size }) => {
-    const data = host.data.subarray(start, start + size);
-    if (!binding.isTransposed) return hostEntry(name, { dtype: host.dtype, shape, data }, dtype);
+  return binding.parts.map((part) => {
+    const { name, shape, start, size, pieces } = part;
+    if (!binding.isTransposed && !pieces) {
+      const data = host.data.subarray(start, start + size);
+      return hostEntry(name, { dtype: host.dtype, shape, data }, dtype);
+    }
     requireEncodable(name, host.dtype, dtype);
     return {
       name,
       dtype,
       shape,
       bytes: () => {
-        const rows = hostArray(host.dtype, size);
-        gatherColumns(data, shape, rows);
-        return encode(name, rows, host.dtype, dtype);
+        const values = hostArray(host.dtype, size);
+        if (binding.isTransposed) gatherColumns(host.data, matricesOf(part), start, values);
+        else gatherPieces(host.data, part, values);
+        return encode(name, values, host.dtype, dtype);
       },
     };
   });
+}
+
+function gatherPieces(
+  source: HostArray,
+  { start, size, pieces }: TensorPart,
+  target: HostArray,
+): void {
+  const { count, step } = pieces ?? { count: 1, step: size };
+  const length = size / count;
+  for (let piece = 0; piece < count; piece++) {
+    const first = start + piece * step;
+    target.set(source.subarray(first, first + length), piece * length);
+  }
 }

@@ -1,38 +1,55 @@
-import type { HostArray, Shape } from "@moiety/core";
+import type { HostArray } from "@moiety/core";
+import type { TensorPart } from "./bind.ts";
+
+/** The matrices of a tensor that is held transposed, and where they stand in the path's array. */
+export interface Matrices {
+  /** Rows of one, as it is held. */
+  readonly height: number;
+  /** Columns of one, as it is held. */
+  readonly width: number;
+  /** From the beginning of one to that of the next in the path's array. */
+  readonly step: number;
+}
+
+/** The matrices of a tensor: its last two axes, or one in each piece. */
+export function matricesOf({ shape, size, pieces }: TensorPart): Matrices {
+  const width = shape.at(-1) ?? 1;
+  if (pieces && width > 0) return { height: size / pieces.count / width, width, step: pieces.step };
+  const height = shape.at(-2) ?? 1;
+  return { height, width, step: height * width };
+}
 
 /**
- * Writes whole rows of `[…, R, C]` into their columns of `[…, C, R]`. `firstRow` counts the rows of
- * all matrices; `target[start]` is the first element of the first matrix.
+ * Writes whole rows of matrices into their columns of the path's array, where the first matrix begins
+ * at `start`. `firstRow` counts the rows of all matrices.
  */
 export function scatterRows(
   rows: HostArray,
-  shape: Shape,
+  { height, width, step }: Matrices,
   firstRow: number,
   target: HostArray,
   start: number,
 ): void {
-  const [height, width] = matrixOf(shape);
   for (let row = 0; row * width < rows.length; row++) {
-    const matrix = Math.floor((firstRow + row) / height);
-    const first = start + matrix * height * width + ((firstRow + row) % height);
+    const first =
+      start + Math.floor((firstRow + row) / height) * step + ((firstRow + row) % height);
     for (let column = 0; column < width; column++) {
       target[first + column * height] = rows[row * width + column] ?? 0;
     }
   }
 }
 
-/** Fills `target` of shape `[…, R, C]` from the columns of `source`, which is `[…, C, R]`. */
-export function gatherColumns(source: HostArray, shape: Shape, target: HostArray): void {
-  const [height, width] = matrixOf(shape);
+/** The inverse: fills `target` with all rows from their columns of the path's array. */
+export function gatherColumns(
+  source: HostArray,
+  { height, width, step }: Matrices,
+  start: number,
+  target: HostArray,
+): void {
   for (let row = 0; row * width < target.length; row++) {
-    const first = Math.floor(row / height) * height * width + (row % height);
+    const first = start + Math.floor(row / height) * step + (row % height);
     for (let column = 0; column < width; column++) {
       target[row * width + column] = source[first + column * height] ?? 0;
     }
   }
-}
-
-/** Height and width of the matrices of a shape. */
-function matrixOf(shape: Shape): readonly [height: number, width: number] {
-  return [shape.at(-2) ?? 1, shape.at(-1) ?? 1];
 }

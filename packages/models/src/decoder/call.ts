@@ -55,6 +55,7 @@ export function prepareCall(
     sequences: Array.from({ length: batch + 1 }, (_, index) => index * tokens),
     mask: context.mask?.reshape([batch * tokens]),
     tokenIds: ids.reshape([batch * tokens]),
+    labels: context.labels?.reshape([batch * tokens]),
     training: context.training,
   };
   return {

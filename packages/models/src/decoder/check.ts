@@ -67,8 +67,21 @@ export function checkCall(
       "attention dropout",
     );
   }
+  checkLabels(ids, context);
   checkMask(ids, context);
   checkCache(ids, context, layers);
+}
+
+function checkLabels(ids: Tensor, { labels }: DecoderContext): void {
+  if (labels === undefined) return;
+  if (!isTensor(labels) || labels.dtype !== "i32") {
+    throw new DTypeError("context.labels must be an i32 tensor: a label for each token");
+  }
+  if (labels.shape.join() === ids.shape.join()) return;
+  throw new ShapeError(
+    `context.labels are ${formatShape(labels.shape)}, but the ids are ${formatShape(ids.shape)}`,
+    { shapes: [labels.shape, ids.shape] },
+  );
 }
 
 function checkMask(ids: Tensor, { mask }: DecoderContext): void {

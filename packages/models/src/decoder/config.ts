@@ -1,11 +1,8 @@
-import type { Activation, GateLayout, Merge } from "@moiety/core";
-import type {
-  HuggingFaceBalanceOptions,
-  ImportanceCvOptions,
-  LossOptions,
-  SwitchBalanceOptions,
-} from "@moiety/losses";
-import type { LinearRouterOptions } from "@moiety/routers";
+import type { Activation, GateClamp, GateLayout, Merge } from "@moiety/core";
+import type { ScaledOptions, SpecialExperts } from "@moiety/experts";
+import type { StageOptions } from "@moiety/routers";
+import type { LossOptionsByKind } from "./losses.ts";
+import type { PresetOptions } from "./presets.ts";
 
 /** Where queries and keys are normalised: nowhere, over each head, or over the whole projection. */
 export type HeadNorm = "none" | "head" | "projection";
@@ -43,16 +40,79 @@ export interface FfnConfig {
   readonly bias?: boolean | undefined;
   /** How gate and up are packed in one leaf: concatenated, gate first, unless given. */
   readonly layout?: GateLayout | undefined;
+  /** Limits of gate and up, before or after the activation. None unless given. */
+  readonly clamp?: GateClamp | undefined;
+  /** Steepness of `silu`: x · σ(alpha · x). 1 unless given. */
+  readonly alpha?: number | undefined;
+  /** Added to the up half before it is multiplied. 0 unless given. */
+  readonly upOffset?: number | undefined;
+  /** Whether weights are held as `[in, out]`. False unless given. */
+  readonly transposed?: boolean | undefined;
 }
 
-/** A router as data; its spec holds the numbers of experts and choices. */
-export type RouterConfig = Pick<LinearRouterOptions, "spec" | "linearBias" | "jitter" | "noise">;
+/** A linear gate and the stages of a spec. */
+export interface StagedRouterConfig extends Pick<StageOptions, "spec" | "jitter" | "noise"> {
+  readonly kind?: "staged" | undefined;
+  /** Whether the linear gate has a bias. False unless given. */
+  readonly linearBias?: boolean | undefined;
+  /** c of logits that are c · tanh(l / c) for losses too, not only for the stages. None unless given. */
+  readonly logitSoftcap?: number | undefined;
+}
+
+/** A router by the name of its preset, with the preset's options. */
+export type PresetRouterConfig = {
+  [Kind in keyof PresetOptions]: { readonly kind: Kind } & Omit<
+    PresetOptions[Kind],
+    "hiddenSize" | "initializerRange"
+  >;
+}[keyof PresetOptions];
+
+/** A router of the catalogue of `@moiety/routers` by its name, as the catalogue makes it. */
+export interface CatalogueRouterConfig {
+  readonly kind: "catalogue";
+  /** Such as `expertChoiceRouter`. */
+  readonly name: string;
+  /** E. */
+  readonly experts: number;
+  /** k, where the router has none of its own. */
+  readonly topK: number;
+  /** Number of token ids V, for routers that go by them. */
+  readonly vocabSize?: number | undefined;
+  /** Whether it routes by the causal rule that the catalogue names. False unless given. */
+  readonly causal?: boolean | undefined;
+}
+
+/** A router as data: stages behind a linear gate, or a preset of `@moiety/routers` by its name. */
+export type RouterConfig = StagedRouterConfig | PresetRouterConfig | CatalogueRouterConfig;
+
+/** What stands around the experts of a layer. Its leaves are beside those of the `bank` inside. */
+export type BankWrapping =
+  /** Experts without weights or with few, whose ids follow those of the others. */
+  | { readonly kind: "special"; readonly experts: readonly SpecialExperts[] }
+  /** A shared projection to `latentSize` before the experts and one back after them, if given. */
+  | {
+      readonly kind: "latent";
+      readonly latentSize: number | undefined;
+      readonly bias?: boolean | undefined;
+    }
+  /** A learned factor of each expert's output, or one of the layer's. */
+  | ({ readonly kind: "scaled" } & ScaledOptions)
+  /** The layer's input, for what the weights leave of 1 (BASE). */
+  | { readonly kind: "base" }
+  /** One learned bias, added once after combining. */
+  | { readonly kind: "outputBias" }
+  /** A fixed factor of the outputs. */
+  | { readonly kind: "factor"; readonly factor: number };
 
 /** A Mixture-of-Experts layer as data. */
 export interface MoeConfig {
   readonly router: RouterConfig;
   /** One expert. */
   readonly expert: FfnConfig;
+  /** More experts of other kinds or sizes, whose ids follow. None unless given. */
+  readonly others?: readonly (FfnConfig & { readonly experts: number })[] | undefined;
+  /** What stands around the experts, from the inside out. Nothing unless given. */
+  readonly around?: readonly BankWrapping[] | undefined;
   /** The expert that every token takes. None unless given. */
   readonly shared?: (FfnConfig & { readonly merge: Merge }) | undefined;
 }
@@ -60,13 +120,10 @@ export interface MoeConfig {
 /** What follows attention in one layer of a decoder: a dense network, or experts. */
 export type LayerConfig = { readonly dense: FfnConfig } | { readonly moe: MoeConfig };
 
-/** One loss over the routings of all layers, with its options. */
-export type LossConfig =
-  | ({ readonly kind: "huggingFaceBalance" } & HuggingFaceBalanceOptions)
-  | ({ readonly kind: "huggingFaceSwitchBalance" } & LossOptions)
-  | ({ readonly kind: "importanceCv" } & ImportanceCvOptions)
-  | ({ readonly kind: "switchBalance" } & SwitchBalanceOptions)
-  | ({ readonly kind: "zLoss" } & LossOptions);
+/** One loss over the routings of all layers by its name, with its options. */
+export type LossConfig = {
+  [Kind in keyof LossOptionsByKind]: { readonly kind: Kind } & LossOptionsByKind[Kind];
+}[keyof LossOptionsByKind];
 
 /** A decoder-only language model as data. Sizes are those of Hugging Face's configurations. */
 export interface DecoderConfig {

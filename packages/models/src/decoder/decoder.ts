@@ -32,6 +32,8 @@ export interface DecoderContext {
    * leave it out. What the model says at such a place means nothing.
    */
   readonly mask?: Tensor | undefined;
+  /** `[B, T]` i32 labels such as the task, for routers whose coarse step goes by them. */
+  readonly labels?: Tensor | undefined;
   /** Earlier keys and values; the result has them with the new ones. None unless given. */
   readonly cache?: KeyValueCache | undefined;
   /** Whether this is a training step (noise, jitter). False unless given. */

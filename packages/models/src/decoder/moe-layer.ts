@@ -1,56 +1,43 @@
-import { type MapTree, type MoeLayer, type Shape, moe } from "@moiety/core";
-import {
-  type FfnBank,
-  type FfnParams,
-  type SharedExpertParams,
-  glu,
-  mlp,
-  sharedExpert,
-} from "@moiety/experts";
-import { type LinearRouterParams, type LinearRouterState, linearRouter } from "@moiety/routers";
+import { type MapTree, type MoeLayer, type Shape, type SharedBranch, moe } from "@moiety/core";
+import { sharedExpert } from "@moiety/experts";
+import { decoderBank, networksOf } from "./bank.ts";
 import type { MoeConfig } from "./config.ts";
-import type { DecoderMoeParams, DecoderMoeState } from "./params.ts";
+import type { DecoderMoeParams, DecoderMoeState, DecoderRouterState, LeafTree } from "./params.ts";
+import { type DecoderRouter, decoderRouter } from "./router.ts";
 
 /** The Mixture-of-Experts layer that a {@link MoeConfig} describes. */
-export type DecoderMoe = MoeLayer<
-  LinearRouterParams,
-  LinearRouterState,
-  FfnParams,
-  SharedExpertParams | undefined
->;
+export type DecoderMoe = MoeLayer<LeafTree, DecoderRouterState, LeafTree, LeafTree | undefined>;
 
 /** A layer with the shapes of its leaves. */
 export interface MoePart {
   readonly layer: DecoderMoe;
+  readonly router: DecoderRouter;
+  /** How many experts have weights under their own numbers. */
+  readonly networks: number;
   readonly shapes: MapTree<DecoderMoeParams, Shape>;
   readonly stateShapes: MapTree<DecoderMoeState, Shape>;
 }
 
 /** Builds a layer of width `hiddenSize`. @throws ConfigError where its parts do not fit */
 export function moePart(config: MoeConfig, hiddenSize: number, initializerRange: number): MoePart {
-  const { router: routerConfig, expert, shared } = config;
-  const { spec, linearBias, noise } = routerConfig;
-  const common = { hiddenSize, initializerRange };
-  const router = linearRouter({ ...routerConfig, inputSize: hiddenSize, initializerRange });
-  const options = { ...expert, ...common, experts: spec.experts };
-  const experts: FfnBank<FfnParams> = expert.gated ? glu(options) : mlp(options);
-  const branch = shared && sharedExpert({ ...shared, ...common });
-  const weight = [spec.experts, hiddenSize];
+  const { shared } = config;
+  const sizes = { hiddenSize, initializerRange };
+  const router = decoderRouter(config.router, sizes);
+  const experts = decoderBank(config, router.experts, sizes);
+  const branch = shared && sharedExpert({ ...shared, ...sizes });
   return {
-    layer: moe<LinearRouterParams, LinearRouterState, FfnParams, SharedExpertParams | undefined>({
+    router,
+    networks: networksOf(config, router.experts),
+    layer: moe<LeafTree, DecoderRouterState, LeafTree, LeafTree | undefined>({
       router,
       experts,
-      shared: branch,
+      shared: branch as SharedBranch<LeafTree | undefined> | undefined,
     }),
     shapes: {
-      router: {
-        weight,
-        ...(linearBias && { bias: [spec.experts] }),
-        ...(noise?.kind === "learned" && { noise: weight }),
-      },
+      router: router.shapes,
       experts: experts.shapes,
-      shared: branch?.shapes,
+      shared: branch?.shapes as MapTree<LeafTree, Shape> | undefined,
     },
-    stateShapes: { router: spec.bias ? { selectionBias: [spec.experts] } : {} },
+    stateShapes: { router: router.stateShapes },
   };
 }

@@ -1,6 +1,5 @@
 import type { MoeParams, MoeState, Tensor } from "@moiety/core";
-import type { FfnParams, SharedExpertParams } from "@moiety/experts";
-import type { LinearRouterParams, LinearRouterState } from "@moiety/routers";
+import type { FfnParams } from "@moiety/experts";
 
 /** Weights of self-attention, `[out, in]`. D is the width of a head. */
 export interface AttentionParams {
@@ -22,15 +21,23 @@ export interface AttentionParams {
   readonly keyNorm?: Tensor | undefined;
 }
 
-/** Weights of a Mixture-of-Experts layer of a decoder. */
-export type DecoderMoeParams = MoeParams<
-  LinearRouterParams,
-  FfnParams,
-  SharedExpertParams | undefined
->;
+/** Leaves by name, as deep as a router or a bank has them; a list where there are several banks. */
+export interface LeafTree {
+  readonly [name: string]: Tensor | LeafTree | readonly LeafTree[] | undefined;
+}
 
-/** State of a Mixture-of-Experts layer of a decoder: the selection bias, where there is one. */
-export type DecoderMoeState = MoeState<LinearRouterState>;
+/** State of a router, whatever it keeps. */
+export interface DecoderRouterState {
+  /** `[E]`, of routers that select with a bias. */
+  readonly selectionBias?: Tensor | undefined;
+  readonly [name: string]: Tensor | LeafTree | readonly LeafTree[] | undefined;
+}
+
+/** Weights of a Mixture-of-Experts layer of a decoder, under the names of its router and its bank. */
+export type DecoderMoeParams = MoeParams<LeafTree, LeafTree, LeafTree | undefined>;
+
+/** State of a Mixture-of-Experts layer of a decoder: what its router keeps. */
+export type DecoderMoeState = MoeState<DecoderRouterState>;
 
 /** Weights of one layer; either `dense` or `moe` is there. */
 export interface BlockParams {

@@ -29,6 +29,12 @@ export function expertTensors(
   ];
 }
 
+/** What transformers 5 calls gated experts in memory: `[E, 2I, H]` gate first, and `[E, H, I]`. */
+export const fusedExperts: readonly TensorRule[] = [
+  { path: "experts.gateUp", names: ["experts.gate_up_proj"] },
+  { path: "experts.down", names: ["experts.down_proj"] },
+];
+
 /** The balance loss that most families have: pooled over layers, k when balanced. */
 export function pooledBalance(config: ConfigReader): readonly FamilyLoss[] {
   const coefficient = config.number("router_aux_loss_coef");

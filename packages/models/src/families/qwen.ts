@@ -3,7 +3,7 @@ import { qwenMoeSpec } from "@moiety/routers";
 import type { ConfigReader } from "../config-reader.ts";
 import type { RouterConfig } from "../decoder/config.ts";
 import type { FamilyBlock } from "../family.ts";
-import { expertTensors, pooledBalance } from "./experts.ts";
+import { expertTensors, fusedExperts, pooledBalance } from "./experts.ts";
 import { llamaDefaults } from "./llama.ts";
 
 /** Softmax, then the k best, divided by their sum where `norm_topk_prob` says so. */
@@ -20,6 +20,7 @@ export function qwenRouter(config: ConfigReader): RouterConfig {
 export const qwenBlock: Omit<FamilyBlock, "moe"> = {
   losses: pooledBalance,
   tensors: /*#__PURE__*/ expertTensors("gate_proj", "up_proj", "down_proj"),
+  fused: fusedExperts,
   prefix: "model.layers.{layer}.mlp.",
 };
 

@@ -31,7 +31,7 @@ export const switchTransformers: Family = {
       router: {
         spec: switchSpec({
           numExperts: config.count("num_experts"),
-          expertCapacity: config.count("expert_capacity", 0),
+          expertCapacity: config.count("expert_capacity"),
         }),
         linearBias: config.flag("router_bias"),
         jitter: config.number("router_jitter_noise"),
