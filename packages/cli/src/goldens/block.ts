@@ -1,6 +1,6 @@
-import type { JsonObject } from "@moiety/checkpoints";
 import {
   FormatError,
+  type Routing,
   type Tensor,
   type TokenChoice,
   add,
@@ -18,12 +18,20 @@ import {
   blockFromConfig,
   routingLoss,
 } from "@moiety/models";
-import { beforeDropping, blockTensors } from "./block-tensors.ts";
+import { blockTensors } from "./block-tensors.ts";
+import { missingSizes } from "./case-sizes.ts";
 import { type GoldenCase, type Values, isObject, requireTensor } from "./case.ts";
 import { type CaseHandler, type RunContext, isFloat32Run, toleranceOf } from "./handler.ts";
 import { Ledger } from "./ledger.ts";
 import { comparePairs } from "./pairs.ts";
-import { evenSequences, floatTensor, maskTensor, takeValues, zeroValues } from "./values.ts";
+import {
+  evenSequences,
+  floatTensor,
+  indexTensor,
+  maskTensor,
+  takeValues,
+  zeroValues,
+} from "./values.ts";
 import { type BlockBindings, bindBlock, loadWeights, splitLeaf } from "./weights.ts";
 
 /** Tensors that every block case has. */
@@ -42,6 +50,7 @@ interface Inputs {
   readonly upstream: Tensor;
   readonly mask: Tensor | undefined;
   readonly sequences: readonly number[];
+  readonly tokenIds: Tensor | undefined;
   readonly params: DecoderMoeParams;
   readonly state: DecoderMoeState;
 }
@@ -57,7 +66,7 @@ interface CaseLoss {
 export function blockHandler(family: Family): CaseHandler {
   return async (golden, context) => {
     for (const name of REQUIRED) requireTensor(golden, name);
-    const block = blockFromConfig(family, { ...releaseOf(golden), ...golden.config });
+    const block = configuredBlock(family, golden);
     const bindings = bindBlock(block);
     const losses = lossesOf(golden, block);
     const ledger = new Ledger(
@@ -79,11 +88,22 @@ export function blockHandler(family: Family): CaseHandler {
   };
 }
 
+/** The block of a case. What transformers 5 made has the names that it has in memory. */
+function configuredBlock(family: Family, golden: GoldenCase): ConfiguredBlock {
+  const release = releaseOf(golden);
+  const config = {
+    ...(release !== undefined && { transformers_version: release }),
+    ...golden.config,
+    ...missingSizes(golden, family.modelType),
+  };
+  return blockFromConfig(family, config, { fused: Number.parseInt(release ?? "", 10) >= 5 });
+}
+
 function isSkipped(name: string): boolean {
   return (
     isFloat32Run(name) ||
     name.startsWith("weights.") ||
-    ["x", "upstream", "attention_mask"].includes(name)
+    ["x", "upstream", "attention_mask", "input_ids"].includes(name)
   );
 }
 
@@ -96,6 +116,7 @@ async function loadInputs(
   const x = requireTensor(golden, "x");
   const upstream = requireTensor(golden, "upstream");
   const mask = golden.tensors.get("attention_mask");
+  const ids = golden.tensors.get("input_ids");
   const aux = golden.about["aux"];
   if (isObject(aux) && (aux["attention_mask"] ?? null) !== null) {
     requireTensor(golden, "attention_mask");
@@ -108,6 +129,7 @@ async function loadInputs(
     upstream: floatTensor(backend, upstream, precision),
     mask: mask && maskTensor(backend, mask),
     sequences: evenSequences(batch, tokens),
+    tokenIds: ids && indexTensor(backend, ids, [ids.data.length]),
     params: params as unknown as DecoderMoeParams,
     state: state as unknown as DecoderMoeState,
   };
@@ -116,13 +138,31 @@ async function loadInputs(
 /** The block as its family's code runs it: the padding mask is for the losses alone. */
 function runBlock(
   { layer }: ConfiguredBlock,
-  { params, x, state, sequences, mask }: Inputs,
+  { params, x, state, sequences, tokenIds, mask }: Inputs,
 ): { readonly output: Tensor; readonly routing: TokenChoice; readonly masked: TokenChoice } {
-  const { output, routing } = apply(layer, params, state, x, { sequences });
-  if (routing.kind !== "token-choice") {
-    throw new FormatError(`block cases are for token-choice routers, not ${routing.kind}`, 0);
-  }
-  return { output, routing, masked: { ...routing, mask } };
+  const { output, routing } = apply(layer, params, state, x, { sequences, tokenIds });
+  const chosen = requireChoice(routing);
+  return { output, routing: chosen, masked: { ...chosen, mask } };
+}
+
+/**
+ * The routing as if every choice had found its place: families record the experts and weights of
+ * dropped tokens, too. What is normalised after dropping they record after it.
+ */
+function recordedRouting(
+  { layer, spec }: ConfiguredBlock,
+  { params, x, state, sequences, tokenIds }: Inputs,
+  routing: TokenChoice,
+): TokenChoice {
+  const { selected, indices } = routing;
+  if (selected === indices || spec?.renormalize?.when === "after") return routing;
+  const replayed = { sequences, tokenIds, selected, placed: selected };
+  return requireChoice(layer.route(params, state, x, replayed));
+}
+
+function requireChoice(routing: Routing): TokenChoice {
+  if (routing.kind === "token-choice") return routing;
+  throw new FormatError(`block cases are for token-choice routers, not ${routing.kind}`, 0);
 }
 
 async function compareForward(
@@ -133,19 +173,22 @@ async function compareForward(
   losses: readonly CaseLoss[],
 ): Promise<void> {
   const { selectionBias } = inputs.state.router;
+  const { spec, moe } = block;
+  if (spec === undefined) throw new FormatError("block cases are for routers made of stages", 0);
   const results = inputs.x.backend.scope(() => {
     const { output, routing, masked } = runBlock(block, inputs);
-    const { spec } = block.moe.router;
-    const whole = spec.capacity
-      ? beforeDropping(spec, { logits: routing.logits, selectionBias })
-      : routing;
+    const recorded = recordedRouting(block, inputs, routing);
     const found: Record<string, Tensor> = {
       output,
-      selected: whole.selected,
-      weights: whole.inputWeights ?? whole.outputWeights,
+      selected: recorded.selected,
+      weights: recorded.inputWeights ?? recorded.outputWeights,
     };
+    const { router } = moe;
+    const x = inputs.x.reshape([-1, block.hiddenSize]);
+    const from = { routing, x, router, params: inputs.params.router, spec, selectionBias };
     for (const [name, make] of Object.entries(blockTensors)) {
-      if (ledger.wants(name)) found[name] = make({ routing, spec, selectionBias });
+      const made = ledger.wants(name) ? make(from) : undefined;
+      if (made) found[name] = made;
     }
     for (const { name, evaluate } of losses) {
       if (ledger.wants(`aux.${name}`)) found[`aux.${name}`] = evaluate(masked);
@@ -232,15 +275,18 @@ function lossesOf(golden: GoldenCase, block: ConfiguredBlock): CaseLoss[] {
 }
 
 /** Lengths of the sums that feed each other between input and gradients. */
-function sumsBehind(golden: GoldenCase, { hiddenSize, moe }: ConfiguredBlock): number[] {
+function sumsBehind(
+  golden: GoldenCase,
+  { hiddenSize, experts, spec, moe }: ConfiguredBlock,
+): number[] {
   const tokens = requireTensor(golden, "x").data.length / Math.max(hiddenSize, 1);
-  const { spec } = moe.router;
+  const topK = spec?.topK ?? experts;
   const inner = moe.expert.intermediateSize + (moe.shared?.intermediateSize ?? 0);
-  return [hiddenSize, spec.experts, spec.topK, hiddenSize, inner, tokens, inner, hiddenSize];
+  return [hiddenSize, experts, topK, hiddenSize, inner, tokens, inner, hiddenSize];
 }
 
-/** The release of transformers that made the case, under the key by which a configuration names it. */
-function releaseOf({ about: { source } }: GoldenCase): JsonObject {
+/** The release of transformers that made the case. */
+function releaseOf({ about: { source } }: GoldenCase): string | undefined {
   const version = isObject(source) ? source["version"] : undefined;
-  return typeof version === "string" ? { transformers_version: version } : {};
+  return typeof version === "string" ? version.replace(/^v/, "") : undefined;
 }

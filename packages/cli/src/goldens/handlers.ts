@@ -11,13 +11,16 @@ export type HandlerChoice = { readonly run: CaseHandler } | { readonly unsupport
 /** Before the names of folders with whole models. */
 const MODEL = "model-";
 
+/** After the names of families whose cases a later release of transformers made. */
+const RELEASE = /-v\d+$/;
+
 /** Chooses the handler by what the case is: a function, a whole model or a block of a family. */
 export function handlerOf(golden: GoldenCase): HandlerChoice {
   const { family, tensors } = golden;
   const run = Object.hasOwn(functions, family) ? functions[family] : undefined;
   if (run) return { run };
   if (family.startsWith(MODEL)) return modelHandlerOf(golden);
-  const found = familyNamed(family);
+  const found = familyNamed(family.replace(RELEASE, ""));
   if (found) return { run: blockHandler(found) };
   const isBlock = tensors.has("x") && tensors.has("upstream");
   return { unsupported: `the ${isBlock ? "family" : "function"} ${family} is not built yet` };

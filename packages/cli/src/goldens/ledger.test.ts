@@ -55,6 +55,27 @@ describe("the account of a case", () => {
     expect(verdictOf([damaged], { output: [1, Number.NaN] }).passed).toBe(false);
   });
 
+  it("tells what was held to a rule, and fails where the rule is broken", () => {
+    const map = recorded("dispatch_mask", [1, 0], [2], true);
+    const judged = (problem?: string): Verdict => {
+      const ledger = new Ledger(new Map([["dispatch_mask", map]]), float64Tolerance, () => false);
+      ledger.judge("dispatch_mask", "equals may be dropped in any order", problem);
+      return ledger.close();
+    };
+    expect(judged()).toMatchObject({
+      passed: true,
+      compared: ["dispatch_mask"],
+      notes: ["dispatch_mask: equals may be dropped in any order"],
+    });
+    expect(judged("one too many")).toMatchObject({
+      passed: false,
+      failures: ["dispatch_mask: one too many"],
+    });
+    const none = new Ledger(new Map(), float64Tolerance, () => false);
+    none.judge("output", "anything goes");
+    expect(none.close().passed).toBe(false);
+  });
+
   it("compares whole numbers exactly", () => {
     const chosen = recorded("selected_experts", [3, 63], [2], true);
     expect(verdictOf([chosen], { selected_experts: [3, 63] }).passed).toBe(true);

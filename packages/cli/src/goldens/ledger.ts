@@ -19,6 +19,8 @@ export interface Verdict {
   readonly passed: boolean;
   /** What failed, each in a few words. */
   readonly failures: readonly string[];
+  /** What was held to a rule because the source itself is arbitrary there. */
+  readonly notes: readonly string[];
   readonly worst: Worst | null;
   /** Names of the tensors that were held against the libraries. */
   readonly compared: readonly string[];
@@ -37,6 +39,7 @@ export class Ledger {
   readonly #compared = new Set<string>();
   readonly #skipped = new Set<string>();
   readonly #failures: string[] = [];
+  readonly #notes: string[] = [];
   #worst: Worst | null = null;
 
   /** `isSkipped` names what is not a result: inputs, weights, masks, runs in another precision. */
@@ -58,6 +61,11 @@ export class Ledger {
   /** Whether the case has this tensor and it must be compared. */
   wants(name: string): boolean {
     return this.#tensors.has(name) && !this.#skipped.has(name);
+  }
+
+  /** The shape of a recorded tensor. */
+  shapeOf(name: string): readonly number[] | undefined {
+    return this.#tensors.get(name)?.shape;
   }
 
   /** Holds values against a recorded tensor. Leading dimensions may be flattened on one side. */
@@ -98,6 +106,20 @@ export class Ledger {
     if (worst.error === null || worst.error > 1) this.fail(describe(worst));
   }
 
+  /**
+   * Counts a tensor as compared by a rule, where the source itself is arbitrary; the result says so.
+   * `problem` tells how the rule was broken.
+   */
+  judge(name: string, rule: string, problem?: string): void {
+    if (!this.#tensors.has(name)) {
+      this.fail(`${name} is not in the case`);
+      return;
+    }
+    this.#compared.add(name);
+    this.#notes.push(`${name}: ${rule}`);
+    if (problem !== undefined) this.fail(`${name}: ${problem}`);
+  }
+
   /** Notes that the case fails. */
   fail(what: string): void {
     this.#failures.push(what);
@@ -114,6 +136,7 @@ export class Ledger {
     return {
       passed: this.#failures.length === 0,
       failures: this.#failures,
+      notes: this.#notes,
       worst: this.#worst,
       compared: [...this.#compared],
       skipped: [...this.#skipped],

@@ -13,6 +13,7 @@ import {
   generate,
   loadModel,
   modelLoss,
+  moePart,
 } from "@moiety/models";
 import { type Tolerance, float64Tolerance } from "./budget.ts";
 import { type GoldenCase, type Recorded, type Values, requireTensor } from "./case.ts";
@@ -173,9 +174,10 @@ function sumsBehind(config: DecoderConfig, ids: Recorded): number[] {
   const inLayers = layers.flatMap((layer) => {
     const around = [hiddenSize, hiddenSize, attention.headDim, tokens, heads, hiddenSize];
     if ("dense" in layer) return [...around, hiddenSize, layer.dense.intermediateSize];
-    const { router, expert, shared } = layer.moe;
+    const { expert, shared } = layer.moe;
+    const { experts, spec } = moePart(layer.moe, hiddenSize, config.initializerRange).router;
     const inner = expert.intermediateSize + (shared?.intermediateSize ?? 0);
-    return [...around, hiddenSize, router.spec.experts, hiddenSize, inner, router.spec.topK];
+    return [...around, hiddenSize, experts, hiddenSize, inner, spec?.topK ?? experts];
   });
   return [...inLayers, hiddenSize, hiddenSize, vocabSize, ids.data.length];
 }

@@ -17,7 +17,7 @@ export interface CaseResult {
   /** Name of the case's folder. */
   readonly case: string;
   readonly status: CaseStatus;
-  /** What failed or is not built; empty for a case that passed. */
+  /** What failed, is not built, or was held to a rule because the source is arbitrary there. */
   readonly detail: string;
   /** The number that came closest to its tolerance, or went furthest beyond it. */
   readonly worst: Worst | null;
@@ -114,7 +114,8 @@ async function runCase(place: CasePlace, context: RunContext): Promise<CaseResul
     const choice = handlerOf(golden);
     if ("unsupported" in choice) return result("unsupported", choice.unsupported);
     const verdict = await choice.run(golden, context);
-    return result(verdict.passed ? "passed" : "failed", verdict.failures.join("; "), verdict);
+    const detail = [...verdict.failures, ...verdict.notes].join("; ");
+    return result(verdict.passed ? "passed" : "failed", detail, verdict);
   } catch (error) {
     return result("failed", describe(error));
   }
