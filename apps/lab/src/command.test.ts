@@ -76,7 +76,7 @@ describe("a new run", () => {
     expect(answer.errors).toContain("step 10/10");
     expect(answer.code).toBe(0);
     expect(readdirSync(out).sort()).toEqual(["metrics.jsonl", "report.html", "run.json"]);
-    expect(readFileSync(join(out, "metrics.jsonl"), "utf8").trimEnd().split("\n")).toHaveLength(20);
+    expect(readFileSync(join(out, "metrics.jsonl"), "utf8").trimEnd().split("\n")).toHaveLength(30);
     expect(answer.out).toContain("overall");
     expect(answer.out).toContain(`report: ${join(out, "report.html")}`);
     expect(answer.out).not.toContain("--resume");
@@ -122,6 +122,11 @@ describe("bad input", () => {
     [["--steps", "3", "--minutes", "1"], /give one of them/],
     [["--text", "/nowhere/a.txt"], /there is no such file/],
     [["--resume", "/nowhere"], /there is no such folder/],
+    [["--router", "softRouter"], /--router softRouter does not train here: it has no rule/],
+    [["--router", "dogeRouter"], /--router dogeRouter .*experts is 8, but must be a square/],
+    [["--router", "baseRouter", "--experts", "7"], /512 tokens to 7 experts is not possible/],
+    [["--router", "cosineRouter", "--balance", "bias"], /cosineRouter does not have/],
+    [["--balance", "loadCv"], /loadCv has no gradient with these routings/],
   ])("%j gives one line, code 1, and leaves nothing behind", async (words, message) => {
     const answer = await run(never, ...words);
     expect(answer.code).toBe(1);
@@ -150,19 +155,24 @@ describe("bad input", () => {
     expect(answer.errors).toMatch(/^error: --out .*text\.txt cannot be written/);
   });
 
-  it.each(["run.json", "metrics.jsonl", "report.html", "model", "model-dense", "checkpoint"])(
-    "a folder that holds a run's %s already, which stays as it is",
-    async (part) => {
-      const out = join(folder, "run");
-      mkdirSync(out);
-      writeFileSync(join(out, part), "precious");
-      const answer = await run(never, "--text", text, "--out", out);
-      expect(answer.code).toBe(1);
-      expect(answer.errors).toContain(`already holds a run (${part})`);
-      expect(readdirSync(out)).toEqual([part]);
-      expect(readFileSync(join(out, part), "utf8")).toBe("precious");
-    },
-  );
+  it.each([
+    "run.json",
+    "metrics.jsonl",
+    "report.html",
+    "model",
+    "model-dense",
+    "model-hash",
+    "checkpoint",
+  ])("a folder that holds a run's %s already, which stays as it is", async (part) => {
+    const out = join(folder, "run");
+    mkdirSync(out);
+    writeFileSync(join(out, part), "precious");
+    const answer = await run(never, "--text", text, "--out", out);
+    expect(answer.code).toBe(1);
+    expect(answer.errors).toContain(`already holds a run (${part})`);
+    expect(readdirSync(out)).toEqual([part]);
+    expect(readFileSync(join(out, part), "utf8")).toBe("precious");
+  });
 
   it("a folder without a run to resume", async () => {
     const answer = await run(never, "--resume", folder);

@@ -10,13 +10,15 @@ import type { ProgressOutput } from "./progress.ts";
 import { reportPage } from "./report/report.ts";
 import type { ExperimentResult } from "./result.ts";
 import { createRunLog } from "./run-log.ts";
-import { newSettings, refuseOtherSettings } from "./settings.ts";
+import { refuseOtherSettings } from "./resumed-settings.ts";
+import { newSettings } from "./settings.ts";
 import type { Settings } from "./settings.ts";
 import { readSettings, writeSettings } from "./settings-file.ts";
 import { summarise } from "./summary.ts";
 import { resultTable } from "./table.ts";
 import { loadText } from "./text.ts";
 import type { Text } from "./text.ts";
+import { tryOut } from "./try-out.ts";
 
 /** What a command meets of the world. */
 export interface Surroundings {
@@ -93,6 +95,7 @@ interface Run {
 async function startRun(options: Options, surroundings: Surroundings): Promise<Run> {
   const chosen = newSettings(options);
   const text = loadText(options.text ?? null, chosen.training.sequenceLength);
+  await tryOut(chosen);
   const path = options.out ?? datedFolder(surroundings.date(), surroundings.workingFolder);
   const folder = await createRunFolder(path);
   const settings: Settings = { ...chosen, text: text.files, textDigest: text.digest };

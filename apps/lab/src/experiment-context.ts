@@ -24,7 +24,7 @@ export interface ExperimentContext {
    * @throws FormatError where the records do not reach as far as the checkpoint.
    */
   begin(steps: number, done: number): void;
-  /** Takes the record of one step of one model; both models' records come before the next step's. */
+  /** Takes the record of one step of one model; those of all models come before the next step's. */
   step(record: StepRecord): void;
   /** To be called before a checkpoint is written: returns once all records are on the disk. */
   flush(): void;
@@ -32,5 +32,5 @@ export interface ExperimentContext {
   note(line: string): void;
 }
 
-/** Trains both models and compares them, or goes on with that. */
+/** Trains the models and compares them, or goes on with that. */
 export type Experiment = (context: ExperimentContext) => Promise<ExperimentResult>;

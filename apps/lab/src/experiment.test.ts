@@ -1,27 +1,18 @@
-import {
-  mkdtempSync,
-  readFileSync,
-  readdirSync,
-  rmSync,
-  truncateSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, readdirSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import create from "@moiety/backend-cpu";
 import { openCheckpoint } from "@moiety/checkpoints/node";
 import { FormatError, apply } from "@moiety/core";
 import { loadModel } from "@moiety/models";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { runExperiment } from "./experiment.ts";
-import type { ExperimentContext } from "./experiment-context.ts";
-import { type RunFolder, createRunFolder } from "./folder.ts";
-import { presets } from "./presets.ts";
-import type { Balance } from "./presets.ts";
-import type { ExperimentResult, StepRecord } from "./result.ts";
-import type { Settings } from "./settings.ts";
-import { loadText } from "./text.ts";
-import type { Text } from "./text.ts";
+import {
+  type SmallRuns,
+  savedWeights,
+  smallRuns,
+  smallSettings,
+  timeless,
+} from "./testing/small-run.ts";
+import { modelNames } from "./twins.ts";
 
 /** Keys that transformers 4.57.6 writes into the `config.json` of an OLMoE. */
 const olmoeKeys = [
@@ -34,143 +25,67 @@ const olmoeKeys = [
   .join(" ")
   .split(" ");
 
-const { model, training, evaluation } = presets.default;
-const tiny: Omit<Settings, "text" | "textDigest"> = {
-  preset: "default",
-  seed: 5,
-  backend: "cpu",
-  balance: "switch",
-  minutes: null,
-  steps: 6,
-  model: {
-    ...model,
-    hiddenSize: 16,
-    numHiddenLayers: 2,
-    numExperts: 4,
-    intermediateSize: 8,
-    biasUpdateRate: 0.01,
-  },
-  training: { ...training, batchSize: 2, sequenceLength: 16, warmupSteps: 2 },
-  evaluation: { ...evaluation, windows: 6, evaluations: 2 },
-};
-
-let home: string;
-let text: Text;
+let runs: SmallRuns;
 beforeAll(() => {
-  home = mkdtempSync(join(tmpdir(), "moiety-lab-"));
-  const files = ["north", "south"].map((name, index) => {
-    const path = join(home, `${name}.txt`);
-    const line = index === 0 ? "the wind blows over the hills\n" : "0123456789 abcdef\n";
-    writeFileSync(path, line.repeat(60));
-    return path;
-  });
-  text = loadText(files, tiny.training.sequenceLength);
+  runs = smallRuns();
 });
-afterAll(() => rmSync(home, { recursive: true, force: true }));
-
-interface Run {
-  readonly result: ExperimentResult;
-  readonly records: readonly StepRecord[];
-  /** Length of the schedule, and the steps that were done before. */
-  readonly begun: readonly [steps: number, done: number];
-}
-
-interface RunOptions {
-  readonly balance?: Balance;
-  readonly steps?: number | null;
-  readonly minutes?: number;
-  readonly stopAfter?: number;
-  readonly abortAt?: number;
-}
-
-async function run(folder: RunFolder, options: RunOptions = {}): Promise<Run> {
-  const { balance = "switch", steps = 6, minutes = null, stopAfter = null, abortAt } = options;
-  const settings: Settings = {
-    ...tiny,
-    balance,
-    steps,
-    minutes,
-    text: text.files,
-    textDigest: text.digest,
-  };
-  const records: StepRecord[] = [];
-  let begun: Run["begun"] = [0, 0];
-  const abort = new AbortController();
-  const context: ExperimentContext = {
-    settings,
-    text,
-    folder,
-    stopAfter,
-    signal: abort.signal,
-    begin: (length, done) => (begun = [length, done]),
-    step(record) {
-      records.push(record);
-      if (record.step === abortAt && record.model === "dense") abort.abort();
-    },
-    flush: () => undefined,
-    note: () => undefined,
-  };
-  return { result: await runExperiment(context), records, begun };
-}
-
-const newFolder = (name: string): Promise<RunFolder> => createRunFolder(join(home, name));
-const weights = (folder: RunFolder): Buffer[] =>
-  [folder.model, folder.denseModel].map((path) => readFileSync(join(path, "model.safetensors")));
-const numbers = (records: readonly StepRecord[]): object[] =>
-  records.map(({ tokensPerSecond: _, ...rest }) => rest);
+afterAll(() => runs.dispose());
 
 describe("the experiment", () => {
-  it("trains both models, compares them, and goes on to the same bits", async () => {
-    const whole = await newFolder("whole");
-    const straight = await run(whole);
+  it("trains all models, compares them, and goes on to the same bits", async () => {
+    const whole = await runs.newFolder("whole");
+    const straight = await runs.run(whole);
     expect(straight.begun).toEqual([6, 0]);
     expect(straight.records.map(({ step, model: name }) => `${name}${step}`)).toEqual(
-      [1, 2, 3, 4, 5, 6].flatMap((step) => [`sparse${step}`, `dense${step}`]),
+      [1, 2, 3, 4, 5, 6].flatMap((step) => [`sparse${step}`, `dense${step}`, `hash${step}`]),
     );
     expect(straight.result.ending).toBe("finished");
     const { evaluation: found } = straight.result.models.sparse;
     expect(found?.bitsPerByte.length).toBe(straight.result.windowDomains.length);
-    const perWindow = tiny.training.sequenceLength * tiny.model.numExpertsPerTok;
+    const { training, model } = smallSettings();
+    const perWindow = training.sequenceLength * model.numExpertsPerTok;
     const assigned = found?.load.map((layer) => layer.flat().reduce((a, b) => a + b, 0));
     expect(assigned).toEqual([0, 1].map(() => perWindow * straight.result.windowDomains.length));
     const scored = straight.records.filter((record) => record.heldOutBitsPerByte !== undefined);
-    expect(scored.map(({ step }) => step)).toEqual([3, 3, 6, 6]);
+    expect(scored.map(({ step }) => step)).toEqual([3, 3, 3, 6, 6, 6]);
 
-    const parts = await newFolder("parts");
-    const first = await run(parts, { stopAfter: 2 });
+    const parts = await runs.newFolder("parts");
+    const first = await runs.run(parts, { stopAfter: 2 });
     expect(first.result).toMatchObject({ ending: "stopped", stepsDone: 2, steps: 6 });
-    const second = await run(parts, { abortAt: 4 });
+    const second = await runs.run(parts, { abortAt: 4 });
     expect(second.begun).toEqual([6, 2]);
     expect(second.result).toMatchObject({ ending: "interrupted", stepsDone: 4 });
     expect(second.result.models.sparse.evaluation).toBeNull();
-    const third = await run(parts);
-    expect(weights(parts)).toEqual(weights(whole));
-    expect(numbers([...first.records, ...second.records, ...third.records])).toEqual(
-      numbers(straight.records),
+    const third = await runs.run(parts);
+    expect(savedWeights(parts)).toEqual(savedWeights(whole));
+    expect(timeless([...first.records, ...second.records, ...third.records])).toEqual(
+      timeless(straight.records),
     );
-    expect(third.result.models.dense.evaluation).toEqual(straight.result.models.dense.evaluation);
-  });
+    for (const name of modelNames) {
+      expect(third.result.models[name].evaluation).toEqual(straight.result.models[name].evaluation);
+    }
+  }, 60_000);
 
   it("learns", async () => {
-    const { records } = await run(await newFolder("learning"), { steps: 40 });
-    for (const name of ["sparse", "dense"] as const) {
+    const { records } = await runs.run(await runs.newFolder("learning"), { steps: 40 });
+    for (const name of modelNames) {
       const curve = records.filter((record) => record.model === name);
       expect(curve.at(-1)?.bitsPerByte).toBeLessThan((curve[0]?.bitsPerByte ?? 0) - 1.5);
     }
-  });
+  }, 60_000);
 
   it("fixes the steps of a time-limited run once", async () => {
-    const folder = await newFolder("timed");
-    const { begun } = await run(folder, { steps: null, minutes: 0.02, stopAfter: 1 });
+    const folder = await runs.newFolder("timed");
+    const { begun } = await runs.run(folder, { steps: null, minutes: 0.02, stopAfter: 1 });
     const [steps] = begun;
     expect(steps).toBeGreaterThan(0);
-    const again = await run(folder, { steps: null, minutes: 5, stopAfter: 2 });
+    const again = await runs.run(folder, { steps: null, minutes: 5, stopAfter: 2 });
     expect(again.begun).toEqual([steps, 1]);
   });
 
   it("saves models that load again, like any OLMoE folder", async () => {
-    const folder = await newFolder("saved");
-    await run(folder, { steps: 2 });
+    const folder = await runs.newFolder("saved");
+    await runs.run(folder, { steps: 2 });
     for (const path of [folder.model, folder.denseModel]) {
       expect(readdirSync(path).sort()).toEqual([
         "config.json",
@@ -190,8 +105,8 @@ describe("the experiment", () => {
   });
 
   it("keeps a selection bias beside the family's layout, and says so", async () => {
-    const folder = await newFolder("bias");
-    const { result } = await run(folder, { steps: 3, balance: "bias" });
+    const folder = await runs.newFolder("bias");
+    const { result } = await runs.run(folder, { steps: 3, balance: "bias" });
     expect(result.notes.join()).toMatch(/other loaders/);
     const checkpoint = await openCheckpoint(folder.model);
     expect(checkpoint.config.value["moiety"]).toEqual({ selection_bias: true });
@@ -209,31 +124,31 @@ describe("the experiment", () => {
   });
 
   it("refuses damaged models and leaves everything as it was", async () => {
-    const folder = await newFolder("damaged-model");
-    await run(folder, { stopAfter: 1 });
+    const folder = await runs.newFolder("damaged-model");
+    await runs.run(folder, { stopAfter: 1 });
     const path = join(folder.model, "model.safetensors");
     const whole = readFileSync(path);
     const flipped = Buffer.from(whole);
     flipped[flipped.length - 3] = (flipped.at(-3) ?? 0) ^ 1;
     for (const damaged of [whole.subarray(0, 500), whole.subarray(0, whole.length - 4), flipped]) {
       writeFileSync(path, damaged);
-      await expect(run(folder)).rejects.toThrow(FormatError);
+      await expect(runs.run(folder)).rejects.toThrow(FormatError);
       expect(readFileSync(path).equals(damaged)).toBe(true);
     }
     rmSync(path);
-    await run(folder, { stopAfter: 1 });
+    await runs.run(folder, { stopAfter: 1 });
     expect(readFileSync(path).equals(whole)).toBe(true);
   });
 
   it("refuses a damaged checkpoint and leaves everything as it was", async () => {
-    const folder = await newFolder("damaged");
-    await run(folder, { stopAfter: 1 });
-    const before = weights(folder);
+    const folder = await runs.newFolder("damaged");
+    await runs.run(folder, { stopAfter: 1 });
+    const before = savedWeights(folder);
     const [file = ""] = readdirSync(folder.checkpoint).filter((name) =>
       name.endsWith(".safetensors"),
     );
     truncateSync(join(folder.checkpoint, file), 1000);
-    await expect(run(folder)).rejects.toThrow(FormatError);
-    expect(weights(folder)).toEqual(before);
+    await expect(runs.run(folder)).rejects.toThrow(FormatError);
+    expect(savedWeights(folder)).toEqual(before);
   });
 });

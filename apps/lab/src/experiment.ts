@@ -12,22 +12,23 @@ import {
   createLearner,
   recordOf,
 } from "./learner.ts";
-import { modelOf } from "./model-config.ts";
-import { type Pair, modelNames } from "./pair.ts";
-import { denseModel } from "./presets.ts";
-import { streamKey } from "./random-choice.ts";
+import { modelOf, sizesOf } from "./model-config.ts";
+import { type Stream, streamKey } from "./random-choice.ts";
 import type { Ending, Evaluation, ExperimentResult, ModelName, ModelResult } from "./result.ts";
 import { type Progress, loadProgress, modelFolder, saveProgress } from "./run-checkpoint.ts";
 import { writeModel } from "./saved-models.ts";
 import { evaluationSteps } from "./schedule.ts";
 import type { Settings } from "./settings.ts";
-import { modelSize } from "./size.ts";
+import { modelSize, routerSize } from "./size.ts";
+import { mean } from "./statistics.ts";
+import { type Twins, forTwins, modelNames } from "./twins.ts";
 import type { Window } from "./windows.ts";
 
 /**
- * The lab's first experiment: a sparse and a dense model of equal active parameters learn the same
- * batches and are compared on the same held-out windows. Does sparsity pay, are the experts used
- * evenly, which expert speaks which language?
+ * The lab's first experiment: a sparse model, a dense one, and one whose experts go by a fixed hash of
+ * the byte learn the same batches, with equally many active parameters, and are compared on the same
+ * held-out windows. Does sparsity pay, does the router, are the experts used evenly, which expert
+ * speaks which language?
  */
 export const runExperiment: Experiment = async (context) => {
   const { settings, text } = context;
@@ -47,23 +48,27 @@ export const runExperiment: Experiment = async (context) => {
       beginning(learners, settings.steps ?? (await fitSteps(context, learners, windows.length)));
     context.begin(start.snapshots.sparse.steps, start.snapshots.sparse.step);
     const held = { windows, backend };
-    const trained = await trainPair(context, learners, start, held);
+    const trained = await trainTwins(context, learners, start, held);
     return await conclude(context, learners, trained, held);
   } finally {
     await backend.dispose();
   }
 };
 
-function learnersOf(settings: Settings, backend: Backend): Pair<Learner> {
-  const make = (name: ModelName): Learner =>
-    createLearner(name, modelOf(name, settings), settings, streamKey(settings.seed, name), backend);
-  return { sparse: make("sparse"), dense: make("dense") };
+/** The hashed model begins where the sparse one does, but for the router. */
+const streams: Twins<Stream> = { sparse: "sparse", dense: "dense", hash: "sparse" };
+
+function learnersOf(settings: Settings, backend: Backend): Twins<Learner> {
+  return forTwins((name) => {
+    const key = streamKey(settings.seed, streams[name]);
+    return createLearner(name, modelOf(name, settings), settings, key, backend);
+  });
 }
 
-function beginning({ sparse, dense }: Pair<Learner>, steps: number): Progress {
+function beginning(learners: Twins<Learner>, steps: number): Progress {
   return {
-    snapshots: { sparse: sparse.start(steps), dense: dense.start(steps) },
-    seconds: { sparse: 0, dense: 0 },
+    snapshots: forTwins((name) => learners[name].start(steps)),
+    seconds: forTwins(() => 0),
   };
 }
 
@@ -77,12 +82,12 @@ interface Trained {
   readonly progress: Progress;
   readonly ending: Ending;
   /** The comparison after the schedule's last step, where it was taken just now. */
-  readonly final: Pair<Evaluation> | undefined;
+  readonly final: Twins<Evaluation> | undefined;
 }
 
-async function trainPair(
+async function trainTwins(
   context: ExperimentContext,
-  learners: Pair<Learner>,
+  learners: Twins<Learner>,
   start: Progress,
   held: HeldOut,
 ): Promise<Trained> {
@@ -92,29 +97,21 @@ async function trainPair(
   const marks = new Set(evaluationSteps(steps, settings.evaluation.evaluations));
   const part = partOfWindows(held.windows, settings.evaluation.partOfWindows);
   const batchOf = trainingBatches(settings, text.domains);
-  const events = {
-    sparse: learners.sparse.learn(start.snapshots.sparse, batchOf),
-    dense: learners.dense.learn(start.snapshots.dense, batchOf),
-  };
+  const events = forTwins((name) => learners[name].learn(start.snapshots[name], batchOf));
   let progress = start;
-  let final: Pair<Evaluation> | undefined;
+  let final: Twins<Evaluation> | undefined;
   for (let step = done + 1; step <= last && !signal.aborted; step++) {
-    const taken = { sparse: await next(events.sparse), dense: await next(events.dense) };
+    const taken = await inTurn((name) => next(events[name]));
+    const { seconds } = progress;
     progress = {
-      snapshots: { sparse: taken.sparse.snapshot, dense: taken.dense.snapshot },
-      seconds: {
-        sparse: progress.seconds.sparse + taken.sparse.seconds,
-        dense: progress.seconds.dense + taken.dense.seconds,
-      },
+      snapshots: forTwins((name) => taken[name].snapshot),
+      seconds: forTwins((name) => seconds[name] + taken[name].seconds),
     };
     const windows = step === steps ? held.windows : part;
-    final = undefined;
-    if (marks.has(step)) {
-      final = {
-        sparse: await score(context, learners.sparse, progress, windows, held),
-        dense: await score(context, learners.dense, progress, windows, held),
-      };
-    }
+    const current = progress;
+    final = marks.has(step)
+      ? await inTurn((name) => score(context, learners[name], current, windows, held))
+      : undefined;
     for (const name of modelNames) {
       const heldOut = final && { heldOutBitsPerByte: mean(final[name].bitsPerByte) };
       context.step({ ...recordOf(name, taken[name]), ...heldOut });
@@ -130,26 +127,27 @@ async function trainPair(
 /** Compares the models, unless the run was interrupted, and writes them. */
 async function conclude(
   context: ExperimentContext,
-  learners: Pair<Learner>,
+  learners: Twins<Learner>,
   { progress, ending, final }: Trained,
   held: HeldOut,
 ): Promise<ExperimentResult> {
   const { settings, text, folder } = context;
-  const write = async (name: ModelName) => {
+  const saved = await inTurn((name) => {
     const { params, state } = progress.snapshots[name];
     return writeModel(modelFolder(name, folder), { ...learners[name].configured, params, state });
-  };
-  const saved = { sparse: await write("sparse"), dense: await write("dense") };
-  await saveProgress(context, progress, { sparse: saved.sparse.digest, dense: saved.dense.digest });
-  const notes = modelNames.flatMap((name) => saved[name].warnings);
-  const models: Partial<Record<ModelName, ModelResult>> = {};
-  for (const name of modelNames) {
+  });
+  const digests = forTwins((name) => saved[name].digest);
+  await saveProgress(context, progress, digests);
+  const notes = modelNames.flatMap((name) =>
+    saved[name].warnings.map((warning) => `the ${name} model: ${warning}`),
+  );
+  const models = await inTurn(async (name) => {
     const evaluation =
       ending === "interrupted"
         ? null
         : (final?.[name] ?? (await score(context, learners[name], progress, held.windows, held)));
-    models[name] = resultOf(name, settings, progress, evaluation);
-  }
+    return resultOf(learners[name], settings, progress, evaluation);
+  });
   for (const line of notes) context.note(line);
   const { steps, step } = progress.snapshots.sparse;
   return {
@@ -157,7 +155,7 @@ async function conclude(
     steps,
     stepsDone: step,
     ending,
-    seconds: progress.seconds.sparse + progress.seconds.dense,
+    seconds: modelNames.reduce((total, name) => total + progress.seconds[name], 0),
     textSource: text.source,
     domains: text.domains.map(({ name, title, training, heldOut }) => ({
       name,
@@ -166,21 +164,22 @@ async function conclude(
       heldOutBytes: heldOut.length,
     })),
     windowDomains: held.windows.map(({ domain }) => domain),
-    models: models as Pair<ModelResult>,
+    models,
     notes,
   };
 }
 
 function resultOf(
-  name: ModelName,
-  { model, training }: Settings,
+  { name, configured }: Learner,
+  settings: Settings,
   { snapshots, seconds }: Progress,
   evaluation: Evaluation | null,
 ): ModelResult {
-  const sizes = name === "sparse" ? model : denseModel(model);
-  const tokens = snapshots[name].step * training.batchSize * training.sequenceLength;
+  const { batchSize, sequenceLength } = settings.training;
+  const tokens = snapshots[name].step * batchSize * sequenceLength;
+  const router = routerSize(configured.model);
   return {
-    ...modelSize(sizes, training.sequenceLength),
+    ...modelSize(sizesOf(name, settings), sequenceLength, router),
     tokensPerSecond: seconds[name] > 0 ? tokens / seconds[name] : 0,
     evaluation,
   };
@@ -188,7 +187,7 @@ function resultOf(
 
 async function score(
   { settings, text }: ExperimentContext,
-  { name, configured }: Learner,
+  { name, evaluated }: Learner,
   { snapshots }: Progress,
   windows: readonly Window[],
   { backend }: HeldOut,
@@ -196,16 +195,17 @@ async function score(
   const { batchSize, sequenceLength } = settings.training;
   const batchesOfWindows = heldOutBatches(text.domains, windows, batchSize, sequenceLength);
   const { params, state } = snapshots[name];
-  const { model } = configured;
-  return evaluate({ model, params, state }, batchesOfWindows, text.domains.length, backend);
+  const model = { model: evaluated, params, state };
+  return evaluate(model, batchesOfWindows, text.domains.length, backend);
+}
+
+/** Does something with each model, one after the other. */
+async function inTurn<T>(take: (name: ModelName) => Promise<T>): Promise<Twins<T>> {
+  return { sparse: await take("sparse"), dense: await take("dense"), hash: await take("hash") };
 }
 
 async function next(events: AsyncGenerator<LearnerEvent, Snapshot>): Promise<LearnerEvent> {
   const { value, done } = await events.next();
   if (done) throw new Error("the schedule ended before the run did");
   return value;
-}
-
-function mean(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }

@@ -2,8 +2,8 @@ import { disposeTree } from "@moiety/train";
 import { trainingBatches } from "./batches.ts";
 import type { ExperimentContext } from "./experiment-context.ts";
 import type { Learner, Snapshot } from "./learner.ts";
-import { type Pair, modelNames } from "./pair.ts";
 import { stepsWithin } from "./schedule.ts";
+import { type Twins, modelNames } from "./twins.ts";
 
 /** Trial steps of each model by which a time is turned into a number of steps; the first warms up. */
 const trialSteps = 4;
@@ -11,7 +11,7 @@ const trialSteps = 4;
 /** Times a few steps on parameters that are thrown away, and fits the schedule to the minutes. */
 export async function fitSteps(
   { settings, text }: Pick<ExperimentContext, "settings" | "text">,
-  learners: Pair<Learner>,
+  learners: Twins<Learner>,
   windows: number,
 ): Promise<number> {
   const started = performance.now();

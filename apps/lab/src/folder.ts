@@ -19,6 +19,8 @@ export interface RunFolder {
   readonly model: string;
   /** The dense model in Hugging Face's layout. */
   readonly denseModel: string;
+  /** The model that is routed by a hash, in Hugging Face's layout. */
+  readonly hashModel: string;
 }
 
 /** The parts of the run in a folder; nothing is looked up or made. */
@@ -31,6 +33,7 @@ function runFolder(path: string): RunFolder {
     checkpoint: join(path, "checkpoint"),
     model: join(path, "model"),
     denseModel: join(path, "model-dense"),
+    hashModel: join(path, "model-hash"),
   };
 }
 

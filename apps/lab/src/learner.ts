@@ -1,33 +1,39 @@
 import {
   type Backend,
+  type LossValue,
   type RandomKey,
   type Tensor,
   apply,
   crossEntropy,
   div,
+  neg,
+  stopGradient,
   sum,
 } from "@moiety/core";
-import { biasController, totalLoss } from "@moiety/losses";
-import type {
-  ConfiguredModel,
-  DecoderContext,
-  DecoderModel,
-  DecoderParams,
-  DecoderState,
+import { totalLoss } from "@moiety/losses";
+import {
+  type ConfiguredModel,
+  type DecoderContext,
+  type DecoderModel,
+  type DecoderOutput,
+  type DecoderParams,
+  type DecoderState,
+  causalDecoder,
+  decoder,
 } from "@moiety/models";
 import {
-  type Control,
   type LossFunction,
   type TrainingEvent,
   type TrainingSnapshot,
   adamW,
-  biasControl,
   startTraining,
   train,
   warmupCosine,
 } from "@moiety/train";
 import { bitsPerNat } from "./evaluation.ts";
 import type { ModelName, StepRecord } from "./result.ts";
+import { routerControl } from "./router-control.ts";
+import { type RoutingLosses, routingLosses } from "./routing-losses.ts";
 import type { Settings } from "./settings.ts";
 import type { Batch } from "./windows.ts";
 
@@ -43,10 +49,12 @@ export interface DeviceBatch {
   readonly targets: Tensor;
 }
 
-/** One of the two models, and how it learns. */
+/** One of the models, and how it learns. */
 export interface Learner {
   readonly name: ModelName;
   readonly configured: ConfiguredModel;
+  /** The same model as it is evaluated: no token sees a later one, whatever training does. */
+  readonly evaluated: DecoderModel;
   /** Fresh parameters before the first step of a schedule. */
   start(steps: number): Snapshot;
   /** Takes the steps that are left of a snapshot's schedule. */
@@ -75,15 +83,16 @@ export function createLearner(
   return {
     name,
     configured,
+    evaluated: decoder(causalDecoder(model.config)),
     start: (steps) => startTraining({ ...model.init(key, { backend }), optimizer, steps, key }),
     learn: (start, batchOf) =>
       train({
         start,
         optimizer,
-        loss: lossOf(model),
+        loss: lossOf(model, name === "sparse" ? { losses: routingLosses(settings) } : {}),
         batch: (step) => upload(batchOf(step), backend),
         clip: training.clipNorm,
-        control: controlOf(name, settings),
+        control: name === "sparse" ? routerControl(settings) : undefined,
         schedule: warmupCosine({
           peak: training.peakLearningRate,
           warmupSteps: training.warmupSteps,
@@ -118,34 +127,41 @@ export function upload({ inputs, targets, rows, length }: Batch, backend: Backen
   };
 }
 
-/**
- * What a model minimises: mean cross-entropy and balance losses. Choices in `selected`, one tensor
- * for each layer with experts, are played back instead of made.
- */
+/** What a step's loss is made of beside the model. */
+export interface LossParts {
+  /** Losses of routings beside those of the model's configuration. */
+  readonly losses?: RoutingLosses;
+  /** Choices to be played back instead of made, one tensor for each layer with experts. */
+  readonly selected?: DecoderContext["selected"];
+}
+
+/** What a model minimises: mean cross-entropy and losses of routings. */
 export function lossOf(
   model: DecoderModel,
-  selected?: DecoderContext["selected"],
+  { losses, selected }: LossParts = {},
 ): LossFunction<DecoderParams, DecoderState, DeviceBatch> {
   return (params, state, { ids, targets }, key) => {
     const context = { training: true, key, selected };
-    const { logits, losses, loads } = apply(model, params, state, ids, context);
+    const output = apply(model, params, state, ids, context);
+    const { logits, loads, routings } = output;
     const predictions = targets.size;
     const each = crossEntropy(logits.reshape([predictions, logits.shape.at(-1) ?? 0]), targets);
     const entropy = div(sum(each), predictions);
+    const others = losses ? valuesOf(losses, output, each) : [];
     return {
-      loss: totalLoss(losses, entropy),
+      loss: totalLoss([...output.losses, ...others], entropy),
       parts: { crossEntropy: entropy },
       loads,
+      routings,
       tokens: predictions,
     };
   };
 }
 
-/** Moves the selection biases of the sparse model after each step, where that is its balance. */
-function controlOf(
-  name: ModelName,
-  { balance, model }: Settings,
-): Control<DecoderState> | undefined {
-  if (balance !== "bias" || name === "dense") return undefined;
-  return biasControl(biasController({ rate: model.biasUpdateRate }));
+function valuesOf(losses: RoutingLosses, { routings }: DecoderOutput, each: Tensor): LossValue[] {
+  return losses(neg(stopGradient(each))).map(({ name, coefficient, evaluate }) => ({
+    name,
+    coefficient,
+    value: evaluate(routings),
+  }));
 }

@@ -1,4 +1,4 @@
-import { NumericError, ShapeError } from "@moiety/core";
+import { ShapeError } from "@moiety/core";
 import { describe, expect, it } from "vitest";
 import { addLoads, loadStatistics, specialisation } from "./loads.ts";
 
@@ -31,9 +31,19 @@ describe("loadStatistics", () => {
     expect(loadStatistics([9])).toMatchObject({ imbalance: 1, evenness: 1 });
   });
 
-  it("refuses a load of nothing", () => {
+  it("calls all experts dead where nothing was assigned", () => {
+    const nothing = { shares: [0, 0], imbalance: 0, evenness: 0, dead: [0, 1], starved: [0, 1] };
+    expect(loadStatistics([0, 0])).toMatchObject(nothing);
+    expect(
+      specialisation([
+        [0, 0],
+        [0, 0],
+      ]),
+    ).toMatchObject({ information: 0, favourites: [] });
+  });
+
+  it("refuses a load of no experts", () => {
     expect(() => loadStatistics([])).toThrow(ShapeError);
-    expect(() => loadStatistics([0, 0])).toThrow(NumericError);
   });
 });
 

@@ -1,4 +1,4 @@
-import { NumericError, ShapeError } from "@moiety/core";
+import { ShapeError } from "@moiety/core";
 
 /** An expert and its share of all assignments. */
 export interface ExpertShare {
@@ -24,21 +24,21 @@ export interface LoadStatistics {
 }
 
 /**
- * Statistics of one layer's load.
+ * Statistics of one layer's load. Where nothing was assigned, as routers that may leave tokens out can
+ * do, all shares are 0, so all experts are dead, and imbalance and evenness are 0.
  *
  * @param load assignments of each expert.
  */
 export function loadStatistics(load: readonly number[]): LoadStatistics {
   if (load.length === 0) throw new ShapeError("a load needs at least one expert");
   const total = load.reduce((sum, count) => sum + count, 0);
-  if (!(total > 0)) throw new NumericError("a load without assignments has no shares");
-  const shares = load.map((count) => count / total);
+  const shares = load.map((count) => (total > 0 ? count / total : 0));
   const even = 1 / load.length;
   const order = shares.map((share, expert): ExpertShare => ({ expert, share }));
   const busiest = order.reduce((best, next) => (next.share > best.share ? next : best));
   const idlest = order.reduce((best, next) => (next.share < best.share ? next : best));
-  const entropy = -shares.reduce(
-    (sum, share) => sum + (share > 0 ? share * Math.log(share) : 0),
+  const entropy = shares.reduce(
+    (sum, share) => (share > 0 ? sum - share * Math.log(share) : sum),
     0,
   );
   return {
@@ -46,7 +46,7 @@ export function loadStatistics(load: readonly number[]): LoadStatistics {
     imbalance: busiest.share / even,
     dead: order.filter(({ share }) => share === 0).map(({ expert }) => expert),
     starved: order.filter(({ share }) => share < even / 10).map(({ expert }) => expert),
-    evenness: load.length === 1 ? 1 : entropy / Math.log(load.length),
+    evenness: load.length > 1 ? entropy / Math.log(load.length) : Math.sign(total),
     busiest,
     idlest,
   };
@@ -67,7 +67,7 @@ export interface Favourite {
 
 /** Which expert speaks which language, in one layer. */
 export interface Specialisation {
-  /** `[domain][expert]`: each expert's share of that domain's assignments; a row sums to 1. */
+  /** `[domain][expert]`: each expert's share of that domain's assignments; a row sums to 1, or 0. */
   readonly shares: readonly (readonly number[])[];
   /** Bits that an expert's number tells about the domain, every domain weighing the same. */
   readonly information: number;
@@ -90,7 +90,7 @@ export function specialisation(load: readonly (readonly number[])[]): Specialisa
   );
   const pairs = shares.flatMap((row, domain) =>
     row.map((share, expert) => {
-      const multiple = share / (overall[expert] ?? 0);
+      const multiple = share > 0 ? share / (overall[expert] ?? 0) : 0;
       const information = share > 0 ? (share / shares.length) * Math.log2(multiple) : 0;
       return { domain, expert, share, multiple, information };
     }),

@@ -36,9 +36,9 @@ describe("metrics", () => {
 
   it("are on the disk as soon as they are flushed", () => {
     const metrics = openMetrics(path, 0);
-    for (const record of records.slice(0, 4)) metrics.append(record);
+    for (const record of records.slice(0, 6)) metrics.append(record);
     metrics.flush();
-    expect(readMetrics(path, 2)).toEqual(records.slice(0, 4));
+    expect(readMetrics(path, 2)).toEqual(records.slice(0, 6));
     metrics.close();
   });
 
@@ -63,6 +63,7 @@ describe("metrics", () => {
     ["damaged", (text: string) => text.replace('"step":2', '"step":"2"'), 2],
     ["out of order", (text: string) => text.split("\n").toReversed().join("\n"), 1],
     ["of one model twice", (text: string) => text.replaceAll("dense", "sparse"), 1],
+    ["without one model", (text: string) => text.replace(/.*hash.*\n/, ""), 2],
   ])("refuse a file that is %s, and leave it as it is", (_, damage, done) => {
     write(done);
     const damaged = damage(readFileSync(path, "utf8"));

@@ -1,8 +1,9 @@
 import { closeSync, existsSync, fsyncSync, openSync, readFileSync, writeSync } from "node:fs";
 import { FormatError } from "@moiety/core";
 import { writeFileAtomically } from "./atomic-file.ts";
-import type { ModelName, StepRecord } from "./result.ts";
+import type { StepRecord } from "./result.ts";
 import { difference } from "./shape-check.ts";
+import { modelNames } from "./twins.ts";
 
 /** Appends step records to a file, one JSON object for each line. */
 export interface MetricsWriter {
@@ -13,8 +14,6 @@ export interface MetricsWriter {
   /** Flushes and closes; nothing can be appended afterwards. */
   close(): void;
 }
-
-const models: readonly ModelName[] = ["sparse", "dense"];
 
 /**
  * Opens the records of a run for appending. Whatever stands behind step `done` is cut away first,
@@ -47,18 +46,18 @@ export function openMetrics(path: string, done: number): MetricsWriter {
 export function readMetrics(path: string, done: number): readonly StepRecord[] {
   const content = existsSync(path) ? readFileSync(path) : Buffer.alloc(0);
   const records: StepRecord[] = [];
-  const expected = done * models.length;
+  const expected = done * modelNames.length;
   let start = 0;
   while (records.length < expected) {
     const end = content.indexOf(10, start);
     const line = end < 0 ? null : content.toString("utf8", start, end);
     const record = line === null ? null : parseRecord(line);
-    const step = 1 + Math.floor(records.length / models.length);
-    const partner = records.length % models.length === 0 ? undefined : records.at(-1)?.model;
-    if (record === null || record.step !== step || record.model === partner) {
+    const step = 1 + Math.floor(records.length / modelNames.length);
+    const model = modelNames[records.length % modelNames.length];
+    if (record === null || record.step !== step || record.model !== model) {
       throw new FormatError(
-        `${path}: line ${records.length + 1} is not a whole record of step ${step}, but the ` +
-          `checkpoint holds ${done} steps: restore the file, or start a new run`,
+        `${path}: line ${records.length + 1} is not a whole record of step ${step} of ${model}, ` +
+          `but the checkpoint holds ${done} steps: restore the file, or start a new run`,
         start,
       );
     }

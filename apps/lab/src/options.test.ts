@@ -1,5 +1,8 @@
 import { ConfigError } from "@moiety/core";
+import { controllerCatalogue, lossCatalogue } from "@moiety/losses";
+import { routerCatalogue } from "@moiety/routers";
 import { describe, expect, it } from "vitest";
+import { catalogueText } from "./catalogue-text.ts";
 import { parseOptions } from "./options.ts";
 
 function parse(line: string): unknown {
@@ -17,7 +20,7 @@ describe("parseOptions", () => {
     expect(
       parse(
         "--preset anchor --minutes 0.5 --steps 40 --stop-after 20 --backend cpu --out /a/b " +
-          "--seed 7 --experts 16 --top-k 4 --balance bias --text /x.txt /y.txt --resume /r",
+          "--seed 7 --experts 16 --top-k 4 --router cosineRouter --balance bias --text /x.txt /y.txt --resume /r",
       ),
     ).toEqual({
       preset: "anchor",
@@ -29,6 +32,7 @@ describe("parseOptions", () => {
       seed: 7,
       experts: 16,
       topK: 4,
+      router: "cosineRouter",
       balance: "bias",
       text: ["/x.txt", "/y.txt"],
       resume: "/r",
@@ -54,7 +58,9 @@ describe("parseOptions", () => {
       "--seed",
       "--experts",
       "--top-k",
+      "--router",
       "--balance",
+      "--list",
       "--text",
       "--resume",
       "--preset",
@@ -63,6 +69,15 @@ describe("parseOptions", () => {
       expect(written).toContain(flag);
     }
     expect(written).toContain("npm start -- --resume runs/a");
+    for (const { name } of [...routerCatalogue, ...lossCatalogue, ...controllerCatalogue]) {
+      expect(written).toContain(name);
+    }
+  });
+
+  it("lists the catalogue, and gives no options", () => {
+    let written = "";
+    expect(parseOptions(["--list", "--seed", "3"], (text) => (written += text))).toBeNull();
+    expect(written).toBe(catalogueText());
   });
 
   it.each([
@@ -84,6 +99,10 @@ describe("parseOptions", () => {
     ["--experts 0", /--experts 0/],
     ["--top-k 0", /--top-k 0/],
     ["--balance even", /--balance even is unknown: there are switch, bias, none/],
+    ["--router", /argument missing/],
+    ["--router best", /--router best is unknown: there are mixtralRouter, /],
+    ["--router toString", /--router toString is unknown/],
+    ["--list all", /too many arguments|expected 0 arguments/i],
     ["--preset huge", /--preset huge is unknown: there are default, anchor/],
     ["--preset toString", /--preset toString is unknown/],
     ["--backend gpu", /--backend gpu is unknown: there are cpu, webgpu/],

@@ -2,9 +2,12 @@ import { resolve } from "node:path";
 import { Command, CommanderError, Option } from "commander";
 import { ConfigError } from "@moiety/core";
 import { backendNames } from "./backends.ts";
+import { balances } from "./balances.ts";
+import { catalogueText } from "./catalogue-text.ts";
 import { integerBetween, oneOf, positiveNumber } from "./option-values.ts";
-import { balances, presets } from "./presets.ts";
-import type { Balance, PresetName } from "./presets.ts";
+import { presets } from "./presets.ts";
+import type { PresetName } from "./presets.ts";
+import { routers } from "./routers.ts";
 import { fallback } from "./settings.ts";
 
 /** The command line, checked; what was not given is undefined. */
@@ -19,7 +22,8 @@ export interface Options {
   readonly seed?: number;
   readonly experts?: number;
   readonly topK?: number;
-  readonly balance?: Balance;
+  readonly router?: string;
+  readonly balance?: string;
   /** Absolute paths. */
   readonly text?: readonly string[];
   /** Absolute path. */
@@ -28,8 +32,10 @@ export interface Options {
 
 const examples = `
 Examples:
-  npm start                                       three minutes, both models, the default text
+  npm start                                       three minutes, three models, the default text
   npm start -- --minutes 10 --out runs/long
+  npm start -- --list                             every router and every balance
+  npm start -- --router expertChoiceRouter        another router
   npm start -- --balance none --seed 2            watch the experts starve
   npm start -- --text letters.txt poems.txt       your own text, one domain for each file
   npm start -- --steps 400 --stop-after 100 --out runs/a
@@ -41,7 +47,7 @@ Examples:
  *
  * @param words the words after the program's name.
  * @param write receives the help text.
- * @returns the options, or null where help was asked for and written.
+ * @returns the options, or null where help or the list was asked for and written.
  * @throws ConfigError for anything unknown or out of its range, on one line.
  */
 export function parseOptions(
@@ -59,16 +65,20 @@ export function parseOptions(
       cause: error,
     });
   }
-  return command.opts<Options>();
+  const { list, ...options } = command.opts<Options & { readonly list?: true }>();
+  if (list === undefined) return options;
+  write(catalogueText());
+  return null;
 }
 
 function program(write: (text: string) => void): Command {
   const list = (names: Readonly<Record<string, unknown>>): string => Object.keys(names).join(", ");
   return new Command("npm start --")
     .description(
-      "Trains a sparse and a dense language model of equal active parameters on the same bytes " +
-        "of real text, and answers: does sparsity pay, are the experts used evenly, which " +
-        "expert speaks which language?",
+      "Trains a sparse language model, a dense one, and one whose experts go by a fixed hash of " +
+        "the byte, of equal active parameters, on the same bytes of real text, and answers: does " +
+        "sparsity pay, does the router, are the experts used evenly, which expert speaks which " +
+        "language?",
     )
     .addOption(
       new Option(
@@ -77,7 +87,7 @@ function program(write: (text: string) => void): Command {
       ).argParser(oneOf("--preset", presets)),
     )
     .addOption(
-      new Option("--minutes <M>", "time for both models together (default: 3)").argParser(
+      new Option("--minutes <M>", "time for all models together (default: 3)").argParser(
         positiveNumber("--minutes"),
       ),
     )
@@ -120,10 +130,17 @@ function program(write: (text: string) => void): Command {
     )
     .addOption(
       new Option(
-        "--balance <kind>",
-        `keeps the load even: ${list(balances)} (default: switch)`,
+        "--router <name>",
+        `router of the sparse model: ${list(routers)} (default: ${fallback.router})`,
+      ).argParser(oneOf("--router", routers)),
+    )
+    .addOption(
+      new Option(
+        "--balance <name>",
+        `keeps its load even: ${list(balances)} (default: what suits the router, mostly switch)`,
       ).argParser(oneOf("--balance", balances)),
     )
+    .addOption(new Option("--list", "describe every router and every balance, a line each"))
     .addOption(
       new Option("--text <file...>", "your own text, one domain for each file").argParser(
         (value: string, before: readonly string[] | undefined) => [

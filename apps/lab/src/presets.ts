@@ -9,15 +9,16 @@ export interface ModelSettings {
   readonly intermediateSize: number;
   readonly numExperts: number;
   readonly numExpertsPerTok: number;
+  /** Whether weights are divided by their sum; read only where OLMoE's own router routes. */
   readonly normTopkProb: boolean;
   readonly rmsNormEps: number;
   readonly ropeTheta: number;
   readonly tieWordEmbeddings: boolean;
   /** Standard deviation of every initial matrix. */
   readonly initializerRange: number;
-  /** Weight of the pooled balance loss; read only where the balance is `switch`. */
+  /** Weight of the balance's loss; read only where it is one. */
   readonly routerAuxLossCoef: number;
-  /** Step of the selection bias; read only where the balance is `bias`. */
+  /** Step of the selection bias; read only where the balance moves it by its sign. */
   readonly biasUpdateRate: number;
 }
 
@@ -117,16 +118,6 @@ export const presets: Readonly<Record<PresetName, Preset>> = {
     steps: 300,
     minutes: null,
   },
-};
-
-/** How the load of the experts is kept even. */
-export type Balance = "switch" | "bias" | "none";
-
-/** The balances, each with one line of explanation. */
-export const balances: Readonly<Record<Balance, string>> = {
-  switch: "an auxiliary loss on the routers",
-  bias: "a selection bias that follows the load, without a loss",
-  none: "nothing keeps the load even",
 };
 
 /**

@@ -1,6 +1,7 @@
 import { bits, duration, size, times } from "./format.ts";
 import { loadStatistics } from "./loads.ts";
 import type { ModelName, StepRecord } from "./result.ts";
+import { modelNames } from "./twins.ts";
 
 /** Where the progress line goes: a terminal, where it is rewritten, or anything else. */
 export interface ProgressOutput {
@@ -23,7 +24,7 @@ export interface ProgressRange {
 
 /** The progress of a run, one line. */
 export interface Progress {
-  /** Takes the record of one model's step; the line is shown when both models are done with it. */
+  /** Takes the record of one model's step; the line is shown when all models are done with it. */
   step(record: StepRecord): void;
   /** Writes a line of its own that stays. */
   note(line: string): void;
@@ -46,12 +47,12 @@ export function startProgress(output: ProgressOutput, range: ProgressRange): Pro
 
   const show = (): void => {
     const sparse = latest.get("sparse");
-    const dense = latest.get("dense");
-    if (sparse === undefined || dense === undefined || sparse.step !== dense.step) return;
-    if (sparse.step === shownStep) return;
+    const records = modelNames.flatMap((name) => latest.get(name) ?? []);
+    if (sparse === undefined || records.length < modelNames.length) return;
+    if (sparse.step === shownStep || records.some(({ step }) => step !== sparse.step)) return;
     shownAt = range.now();
     shownStep = sparse.step;
-    const words = progressWords(sparse, dense, range, (shownAt - started) / 1000);
+    const words = progressWords(records, sparse.load, range, (shownAt - started) / 1000);
     if (terminal) output.write(`\r${fitted(words, (output.columns ?? 80) - 1)}\u001b[K`);
     else output.write(`${words.full}\n`);
     open = terminal;
@@ -76,7 +77,7 @@ export function startProgress(output: ProgressOutput, range: ProgressRange): Pro
   };
 }
 
-/** The progress line after one step of both models; each pair is sparse/dense. */
+/** The progress line after one step of all models; figures are in the order of the models. */
 export interface ProgressWords {
   readonly full: string;
   /** The same for a narrow terminal. */
@@ -84,24 +85,27 @@ export interface ProgressWords {
 }
 
 /**
- * Puts a step of both models into words.
+ * Puts a step of all models into words.
  *
+ * @param load of the sparse model.
  * @param seconds time since this part of the run began.
  */
 function progressWords(
-  sparse: StepRecord,
-  dense: StepRecord,
+  records: readonly StepRecord[],
+  load: StepRecord["load"],
   range: ProgressRange,
   seconds: number,
 ): ProgressWords {
-  const here = sparse.step - range.done;
-  const left = duration(here > 0 ? (seconds / here) * (range.last - sparse.step) : 0);
-  // Tokens of both models over the time of both.
-  const rate = size(2 / (1 / sparse.tokensPerSecond + 1 / dense.tokensPerSecond));
-  const step = `${sparse.step}/${range.steps}`;
-  const loss = `${sparse.loss.toFixed(3)}/${dense.loss.toFixed(3)}`;
-  const figure = `${bits(sparse.bitsPerByte)}/${bits(dense.bitsPerByte)}`;
-  const { busiest, idlest } = extremes(sparse.load);
+  const done = records[0]?.step ?? 0;
+  const here = done - range.done;
+  const left = duration(here > 0 ? (seconds / here) * (range.last - done) : 0);
+  // Tokens of all models over the time of all.
+  const spent = records.reduce((sum, { tokensPerSecond }) => sum + 1 / tokensPerSecond, 0);
+  const rate = size(records.length / spent);
+  const step = `${done}/${range.steps}`;
+  const loss = records.map((record) => record.loss.toFixed(3)).join("/");
+  const figure = records.map(({ bitsPerByte }) => bits(bitsPerByte)).join("/");
+  const { busiest, idlest } = extremes(load);
   return {
     full:
       `step ${step}  loss ${loss}  bits/byte ${figure}  ${rate} tokens/s  ${left} left  ` +

@@ -1,18 +1,21 @@
 import type { Settings } from "./settings.ts";
 
-/** Which of the two models. */
-export type ModelName = "sparse" | "dense";
+/**
+ * Which of the three models: the one whose router is looked at, one without a choice, and one whose
+ * choice is a fixed hash of the byte.
+ */
+export type ModelName = "sparse" | "dense" | "hash";
 
 /** One line of `metrics.jsonl`: one training step of one model. */
 export interface StepRecord {
   /** Steps done with this one: the first is 1. */
   readonly step: number;
   readonly model: ModelName;
-  /** What was minimised, in nats: cross-entropy and balance loss. */
+  /** What was minimised, in nats: cross-entropy and the losses of routings. */
   readonly loss: number;
   /** Cross-entropy of this step's batch, before the update, in bits for each byte. */
   readonly bitsPerByte: number;
-  /** The weighted balance loss, in nats; 0 where there is none. */
+  /** The weighted losses of routings, in nats; 0 where there are none. */
   readonly balanceLoss: number;
   readonly learningRate: number;
   /** Norm of the gradient before clipping. */
@@ -37,9 +40,9 @@ export interface Evaluation {
 export interface ModelResult {
   /** All trained numbers; a tied embedding counts once. */
   readonly parameters: number;
-  /** Those that one token meets. */
+  /** Those that one token meets, with as many experts as the settings say. */
   readonly activeParameters: number;
-  /** Floating-point operations of a forward pass for one token. */
+  /** Floating-point operations of a forward pass for one token, with as many experts. */
   readonly flopsPerToken: number;
   /** Training tokens over training time, held-out evaluations excluded. */
   readonly tokensPerSecond: number;
@@ -66,7 +69,7 @@ export interface ExperimentResult {
   /** Steps that are done and saved. */
   readonly stepsDone: number;
   readonly ending: Ending;
-  /** Seconds of training of both models, over all parts of a resumed run. */
+  /** Seconds of training of all models, over all parts of a resumed run. */
   readonly seconds: number;
   /** Where the text comes from, in words. */
   readonly textSource: string;

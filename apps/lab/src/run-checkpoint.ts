@@ -4,21 +4,21 @@ import { loadTrainings, saveTrainings } from "@moiety/train/node";
 import type { ExperimentContext } from "./experiment-context.ts";
 import type { RunFolder } from "./folder.ts";
 import type { Snapshot } from "./learner.ts";
-import { type Pair, modelNames } from "./pair.ts";
 import type { ModelName } from "./result.ts";
 import { verifyModel } from "./saved-models.ts";
+import { type Twins, modelNames } from "./twins.ts";
 
 /** Where a run stands. */
 export interface Progress {
-  readonly snapshots: Pair<Snapshot>;
+  readonly snapshots: Twins<Snapshot>;
   /** Seconds of training so far, of each model. */
-  readonly seconds: Pair<number>;
+  readonly seconds: Twins<number>;
 }
 
 /** What stands beside the snapshots in a checkpoint. */
 interface SavedProgress extends Pick<Progress, "seconds"> {
   /** Digests of the model folders, where they hold the same step. */
-  readonly digests?: Pair<string> | undefined;
+  readonly digests?: Twins<string> | undefined;
 }
 
 /**
@@ -39,18 +39,18 @@ export async function loadProgress(
   );
   const { seconds, digests } = metadata as unknown as SavedProgress;
   for (const name of modelNames) await verifyModel(modelFolder(name, folder), digests?.[name]);
-  return { snapshots: snapshots as unknown as Pair<Snapshot>, seconds };
+  return { snapshots: snapshots as unknown as Twins<Snapshot>, seconds };
 }
 
 /**
- * Saves both models in one file, so that a run that is cut off never has them at different steps.
+ * Saves all models in one file, so that a run that is cut off never has them at different steps.
  *
  * @param digests of the model folders, where they hold the same step.
  */
 export async function saveProgress(
   { folder, flush }: Pick<ExperimentContext, "folder" | "flush">,
   { snapshots, seconds }: Progress,
-  digests?: Pair<string>,
+  digests?: Twins<string>,
 ): Promise<void> {
   flush();
   const metadata = { seconds, ...(digests && { digests }) };
@@ -59,5 +59,5 @@ export async function saveProgress(
 
 /** Where a model is written in Hugging Face's layout. */
 export function modelFolder(name: ModelName, folder: RunFolder): string {
-  return name === "sparse" ? folder.model : folder.denseModel;
+  return { sparse: folder.model, dense: folder.denseModel, hash: folder.hashModel }[name];
 }

@@ -5,6 +5,7 @@ import type { MetricsWriter } from "./metrics.ts";
 import { startProgress } from "./progress.ts";
 import type { Progress, ProgressOutput } from "./progress.ts";
 import { writeSettings } from "./settings-file.ts";
+import { modelNames } from "./twins.ts";
 
 /** The listening half of an experiment's context, and how to end it. */
 export interface RunLog extends Pick<ExperimentContext, "begin" | "step" | "flush" | "note"> {
@@ -38,8 +39,8 @@ export function createRunLog(
       progress = startProgress(output, { done, last, steps, now });
       progress.note(
         done === 0
-          ? `training ${last} of ${steps} steps; each pair of figures is sparse/dense`
-          : `going on after step ${done} of ${steps}; each pair of figures is sparse/dense`,
+          ? `training ${last} of ${steps} steps; figures are ${modelNames.join("/")}`
+          : `going on after step ${done} of ${steps}; figures are ${modelNames.join("/")}`,
       );
     },
     step: (record) => {

@@ -2,7 +2,7 @@ import type { EvaluationSettings, TrainingSettings } from "./presets.ts";
 
 /** What a step count is fitted to. */
 export interface TimeBudget {
-  /** Seconds of single trial steps of both models together. */
+  /** Seconds of single trial steps of all models together. */
   readonly trialSeconds: readonly number[];
   /** Seconds that are left for training and evaluation. */
   readonly seconds: number;

@@ -1,11 +1,13 @@
 import { readFileSync } from "node:fs";
 import { FormatError } from "@moiety/core";
 import { writeFileAtomically } from "./atomic-file.ts";
-import { balances, presets } from "./presets.ts";
+import { balances } from "./balances.ts";
+import { presets } from "./presets.ts";
+import { routers } from "./routers.ts";
 import type { Settings } from "./settings.ts";
 import { difference, isRecord, orNull } from "./shape-check.ts";
 
-const formatVersion = 1;
+const formatVersion = 2;
 
 /** Writes a run's settings, beside and renamed. */
 export function writeSettings(path: string, settings: Settings): void {
@@ -51,6 +53,7 @@ function problem(value: unknown): string | null {
     preset: "default",
     seed: 1,
     backend: "cpu",
+    router: "mixtralRouter",
     balance: "switch",
     minutes: null,
     steps: null,
@@ -64,6 +67,7 @@ function problem(value: unknown): string | null {
   const found = difference({ ...example, ...nullable }, value);
   if (found !== null || !isRecord(value)) return found;
   if (!Object.hasOwn(presets, String(value["preset"]))) return "preset is unknown";
+  if (!Object.hasOwn(routers, String(value["router"]))) return "router is unknown";
   if (!Object.hasOwn(balances, String(value["balance"]))) return "balance is unknown";
   return null;
 }

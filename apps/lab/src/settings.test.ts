@@ -3,8 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ConfigError, FormatError } from "@moiety/core";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { newSettings, refuseOtherSettings } from "./settings.ts";
+import { refuseOtherSettings } from "./resumed-settings.ts";
+import { newSettings } from "./settings.ts";
 import { readSettings, writeSettings } from "./settings-file.ts";
+import type { Options } from "./options.ts";
 import { syntheticSettings } from "./testing/synthetic-run.ts";
 
 describe("newSettings", () => {
@@ -15,6 +17,7 @@ describe("newSettings", () => {
       steps: null,
       seed: 1,
       backend: "cpu",
+      router: "mixtralRouter",
       balance: "switch",
     });
     expect(newSettings({ preset: "anchor" })).toMatchObject({ minutes: null, steps: 300 });
@@ -80,6 +83,41 @@ describe("newSettings", () => {
   });
 });
 
+describe("router and balance", () => {
+  it("balances a router by what suits it, or as asked", () => {
+    expect(newSettings({ router: "cosineRouter" }).balance).toBe("switch");
+    expect(newSettings({ router: "deepseekV3Router" }).balance).toBe("bias");
+    expect(newSettings({ router: "expertChoiceRouter" }).balance).toBe("none");
+    expect(newSettings({ router: "deepseekV3Router", balance: "none" }).balance).toBe("none");
+  });
+
+  it("takes a router's own k", () => {
+    expect(newSettings({ router: "switchRouter" }).model.numExpertsPerTok).toBe(1);
+    expect(newSettings({ router: "gshardRouter", topK: 2 }).model.numExpertsPerTok).toBe(2);
+  });
+
+  it("says in OLMoE's own keys what these can say", () => {
+    expect(newSettings({ router: "mixtralRouter" }).model.normTopkProb).toBe(true);
+    expect(newSettings({ router: "qwenMoeRouter" }).model.normTopkProb).toBe(false);
+  });
+
+  it.each<[Options, RegExp]>([
+    [{ router: "softRouter" }, /--router softRouter does not train here: .*later tokens/],
+    [{ router: "zayaRouter" }, /--router zayaRouter does not train here: .*no networks/],
+    [{ router: "hashRouter" }, /--router hashRouter does not train here: .*third model/],
+    [{ router: "switchRouter", topK: 2 }, /--top-k 2 does not fit --router switchRouter/],
+    [{ router: "gshardRouter", experts: 1 }, /--top-k 2 of gshardRouter is above --experts 1:/],
+    [{ balance: "reluSparsity" }, /--balance reluSparsity .*reluRouter brings it along/],
+    [{ balance: "dogeBalance" }, /--balance dogeBalance .*dogeRouter/],
+    [{ balance: "deepseekDeviceBalance" }, /several devices/],
+    [{ router: "sinkhornRouter", balance: "switch" }, /of sinkhornRouter, training assigns/],
+    [{ router: "deepseekV4HashRouter", balance: "bias" }, /choices are fixed/],
+  ])("refuses %j with the reason", (options, message) => {
+    expect(() => newSettings(options)).toThrow(ConfigError);
+    expect(() => newSettings(options)).toThrow(message);
+  });
+});
+
 describe("refuseOtherSettings", () => {
   const settings = { ...syntheticSettings("switch", 40), text: ["/a.txt"] };
 
@@ -92,7 +130,8 @@ describe("refuseOtherSettings", () => {
     [{ seed: 2 }, /--seed 2 does not fit the run in \/r, which has 1/],
     [{ steps: 41 }, /--steps 41/],
     [{ minutes: 1 }, /--minutes 1 .* which has none/],
-    [{ balance: "none" as const }, /--balance none/],
+    [{ router: "cosineRouter" }, /--router cosineRouter .* which has mixtralRouter/],
+    [{ balance: "none" }, /--balance none/],
     [{ experts: 16 }, /--experts 16/],
     [{ text: ["/b.txt"] }, /--text \/b\.txt/],
     [{ out: "/other" }, /--out \/other/],
@@ -122,7 +161,7 @@ describe("the settings' file", () => {
   it.each([
     ["half a file", (text: string) => text.slice(0, 90), /it is not JSON/],
     ["a list", () => "[]", /it is not an object/],
-    ["another version", (text: string) => text.replace('Version": 1', 'Version": 2'), /Version 2/],
+    ["another version", (text: string) => text.replace('Version": 2', 'Version": 1'), /Version 1/],
     ["a missing key", (text: string) => text.replace('"seed"', '"sead"'), /seed is missing/],
     [
       "a wrong kind",
@@ -133,6 +172,11 @@ describe("the settings' file", () => {
       "an unknown balance",
       (text: string) => text.replace('"switch"', '"even"'),
       /balance is unknown/,
+    ],
+    [
+      "an unknown router",
+      (text: string) => text.replace('"mixtralRouter"', '"toString"'),
+      /router is unknown/,
     ],
   ])("refuses %s", (_, damage, message) => {
     const path = join(folder, "run.json");

@@ -1,20 +1,25 @@
 import { ConfigError } from "@moiety/core";
+import { balanceOf } from "./balances.ts";
 import type { Options } from "./options.ts";
 import { presets } from "./presets.ts";
 import type {
-  Balance,
   EvaluationSettings,
   ModelSettings,
+  Preset,
   PresetName,
   TrainingSettings,
 } from "./presets.ts";
+import { evenReason, ownRouter, routerOf, routerRefusal, usualBalance } from "./routers.ts";
 
 /** All that decides a run's numbers; it lies as `run.json` in the run's folder. */
 export interface Settings {
   readonly preset: PresetName;
   readonly seed: number;
   readonly backend: string;
-  readonly balance: Balance;
+  /** Name in the catalogue of the sparse model's router. */
+  readonly router: string;
+  /** Name of what keeps the load of the sparse model even. */
+  readonly balance: string;
   /** The time that fixed or will fix the steps, or null where they were given. */
   readonly minutes: number | null;
   /** Length of the schedule; null until the first steps have been timed. */
@@ -23,7 +28,7 @@ export interface Settings {
   readonly text: readonly string[] | null;
   /** Digest of the text's bytes. */
   readonly textDigest: string;
-  /** The sparse model; the dense one follows from it. */
+  /** The sparse model; the others follow from it. */
   readonly model: ModelSettings;
   readonly training: TrainingSettings;
   readonly evaluation: EvaluationSettings;
@@ -33,11 +38,12 @@ export interface Settings {
 export type NewSettings = Omit<Settings, "text" | "textDigest">;
 
 /** What holds where neither the command line nor the preset says otherwise. */
-export const fallback: Readonly<{ preset: PresetName; seed: number; backend: string }> = {
-  preset: "default",
-  seed: 1,
-  backend: "cpu",
-};
+export const fallback: Readonly<{
+  preset: PresetName;
+  seed: number;
+  backend: string;
+  router: string;
+}> = { preset: "default", seed: 1, backend: "cpu", router: "mixtralRouter" };
 
 /**
  * Completes the options of a new run with its preset.
@@ -54,10 +60,77 @@ export function newSettings(options: Options): NewSettings {
       options.steps,
     );
   }
+  const router = requireRouter(options.router ?? fallback.router);
+  const timed = options.minutes !== undefined;
+  return {
+    preset: name,
+    seed: options.seed ?? fallback.seed,
+    backend: options.backend ?? fallback.backend,
+    router,
+    balance: balanceFor(router, options.balance),
+    minutes: options.steps === undefined ? (options.minutes ?? preset.minutes) : null,
+    steps: timed ? null : (options.steps ?? preset.steps),
+    model: {
+      ...preset.model,
+      ...expertsFor(router, options, preset, name),
+      normTopkProb: ownRouter(router) ?? preset.model.normTopkProb,
+    },
+    training: preset.training,
+    evaluation: preset.evaluation,
+  };
+}
+
+function requireRouter(name: string): string {
+  const refusal = routerRefusal(routerOf(name));
+  if (refusal === undefined) return name;
+  throw new ConfigError(
+    `--router ${name} does not train here: ${refusal}; --list tells which do`,
+    "router",
+    name,
+  );
+}
+
+function balanceFor(router: string, given: string | undefined): string {
+  if (given === undefined) return usualBalance(router);
+  const balance = balanceOf(given);
+  const even = given === "none" ? undefined : evenReason(router);
+  const elsewhere =
+    balance.router === undefined || balance.router === router
+      ? undefined
+      : `it is for the routings of ${balance.router}`;
+  const refusal = balance.refusal ?? elsewhere ?? (even && `of ${router}, ${even}`);
+  if (refusal === undefined) return given;
+  throw new ConfigError(
+    `--balance ${given} does nothing here: ${refusal}; --list tells what there is`,
+    "balance",
+    given,
+  );
+}
+
+function expertsFor(
+  router: string,
+  options: Options,
+  preset: Preset,
+  name: PresetName,
+): Pick<ModelSettings, "numExperts" | "numExpertsPerTok"> {
   const numExperts = options.experts ?? preset.model.numExperts;
-  const numExpertsPerTok = options.topK ?? preset.model.numExpertsPerTok;
+  const fixed = routerOf(router).topK;
+  if (fixed !== undefined && options.topK !== undefined && options.topK !== fixed) {
+    throw new ConfigError(
+      `--top-k ${options.topK} does not fit --router ${router}, whose tokens take ${fixed}: ` +
+        "leave --top-k out, or give another router",
+      "topK",
+      options.topK,
+    );
+  }
+  const numExpertsPerTok = fixed ?? options.topK ?? preset.model.numExpertsPerTok;
   if (numExpertsPerTok > numExperts) {
-    const origin = options.topK === undefined ? ` of preset ${name}` : "";
+    const origin =
+      options.topK !== undefined
+        ? ""
+        : fixed === undefined
+          ? ` of preset ${name}`
+          : ` of ${router}`;
     const limit = options.experts === undefined ? ` of preset ${name}` : "";
     throw new ConfigError(
       `--top-k ${numExpertsPerTok}${origin} is above --experts ${numExperts}${limit}: ` +
@@ -66,46 +139,5 @@ export function newSettings(options: Options): NewSettings {
       numExpertsPerTok,
     );
   }
-  const timed = options.minutes !== undefined;
-  return {
-    preset: name,
-    seed: options.seed ?? fallback.seed,
-    backend: options.backend ?? fallback.backend,
-    balance: options.balance ?? "switch",
-    minutes: options.steps === undefined ? (options.minutes ?? preset.minutes) : null,
-    steps: timed ? null : (options.steps ?? preset.steps),
-    model: { ...preset.model, numExperts, numExpertsPerTok },
-    training: preset.training,
-    evaluation: preset.evaluation,
-  };
-}
-
-/**
- * Refuses options that contradict the run they would continue; repeating what it has is allowed.
- *
- * @throws ConfigError naming the first option that differs.
- */
-export function refuseOtherSettings(options: Options, settings: Settings, folder: string): void {
-  const pairs: readonly (readonly [flag: string, given: unknown, kept: unknown])[] = [
-    ["--preset", options.preset, settings.preset],
-    ["--seed", options.seed, settings.seed],
-    ["--backend", options.backend, settings.backend],
-    ["--balance", options.balance, settings.balance],
-    ["--minutes", options.minutes, settings.minutes],
-    ["--steps", options.steps, settings.steps],
-    ["--experts", options.experts, settings.model.numExperts],
-    ["--top-k", options.topK, settings.model.numExpertsPerTok],
-    ["--text", options.text?.join(" "), settings.text?.join(" ") ?? null],
-    ["--out", options.out, folder],
-  ];
-  for (const [flag, given, kept] of pairs) {
-    if (given === undefined || given === kept) continue;
-    throw new ConfigError(
-      `${flag} ${String(given)} does not fit the run in ${folder}, which has ` +
-        `${kept === null ? "none" : String(kept)}: a resumed run keeps its settings; ` +
-        `leave ${flag} out, or start a new run without --resume`,
-      flag,
-      given,
-    );
-  }
+  return { numExperts, numExpertsPerTok };
 }

@@ -10,14 +10,14 @@ describe("compare", () => {
     expect(found.difference).toBeCloseTo(-3, 12);
     expect(found.low).toBeCloseTo(-3 - half, 5);
     expect(found.high).toBeCloseTo(-3 + half, 5);
-    expect(found).toMatchObject({ sparse: 7, dense: 10, sequences: 5, verdict: "sparse better" });
+    expect(found).toMatchObject({ first: 7, second: 10, sequences: 5, verdict: "first better" });
   });
 
   it("is paired: what both models find hard does not widen it", () => {
     const hardness = [1, 9, 2, 8, 3, 7, 4, 6];
     const sparse = hardness.map((value, index) => value - 0.1 - 0.001 * (index % 2));
-    expect(compare(sparse, hardness)).toMatchObject({ verdict: "sparse better" });
-    expect(compare(hardness, sparse)).toMatchObject({ verdict: "dense better" });
+    expect(compare(sparse, hardness)).toMatchObject({ verdict: "first better" });
+    expect(compare(hardness, sparse)).toMatchObject({ verdict: "second better" });
   });
 
   it("is not resolved where the interval contains 0", () => {

@@ -2,15 +2,15 @@ import { NumericError, ShapeError } from "@moiety/core";
 import { studentQuantile } from "./student-t.ts";
 
 /** What held-out sequences say about two models. */
-export type Verdict = "sparse better" | "dense better" | "not resolved";
+export type Verdict = "first better" | "second better" | "not resolved";
 
 /** Two models on the same sequences, lower is better. */
 export interface Comparison {
-  /** Mean of the sparse model, bits/byte. */
-  readonly sparse: number;
-  /** Mean of the dense model, bits/byte. */
-  readonly dense: number;
-  /** Mean of sparse minus dense, bits/byte. */
+  /** Mean of the first model, bits/byte. */
+  readonly first: number;
+  /** Mean of the second model, bits/byte. */
+  readonly second: number;
+  /** Mean of first minus second, bits/byte. */
   readonly difference: number;
   /** Lower end of the interval of `difference`; −∞ for a single sequence. */
   readonly low: number;
@@ -26,22 +26,22 @@ export interface Comparison {
  * ± t(n − 1) · s / √n, s with n − 1 in its denominator. It speaks of these two trained models on
  * text like this; what another seed would have trained is beyond it.
  *
- * @param sparse bits/byte of each sequence.
- * @param dense bits/byte of the same sequences in the same order.
+ * @param first bits/byte of each sequence.
+ * @param second bits/byte of the same sequences in the same order.
  * @param level probability with which such intervals hold.
  */
 export function compare(
-  sparse: readonly number[],
-  dense: readonly number[],
+  first: readonly number[],
+  second: readonly number[],
   level: number = 0.95,
 ): Comparison {
-  if (sparse.length !== dense.length || sparse.length === 0) {
+  if (first.length !== second.length || first.length === 0) {
     throw new ShapeError(
       `a paired comparison needs equally many sequences of both models, at least one: ` +
-        `got ${sparse.length} and ${dense.length}`,
+        `got ${first.length} and ${second.length}`,
     );
   }
-  const differences = sparse.map((value, index) => value - (dense[index] ?? Number.NaN));
+  const differences = first.map((value, index) => value - (second[index] ?? Number.NaN));
   const difference = mean(differences);
   if (!Number.isFinite(difference)) {
     throw new NumericError("a held-out loss is not finite, so there is nothing to compare");
@@ -50,13 +50,13 @@ export function compare(
   const low = difference - half;
   const high = difference + half;
   return {
-    sparse: mean(sparse),
-    dense: mean(dense),
+    first: mean(first),
+    second: mean(second),
     difference,
     low,
     high,
-    sequences: sparse.length,
-    verdict: high < 0 ? "sparse better" : low > 0 ? "dense better" : "not resolved",
+    sequences: first.length,
+    verdict: high < 0 ? "first better" : low > 0 ? "second better" : "not resolved",
   };
 }
 

@@ -104,7 +104,7 @@ async function differentiate(
 ) {
   const { params, state: empty, batch } = await place(backend, float, state, step);
   const selected = choices.map(({ data, shape }) => backend.tensor(data as Int32Array, { shape }));
-  const lossFunction = lossOf(model, selected);
+  const lossFunction = lossOf(model, { selected });
   const { loss, grads } = valueAndGrad(
     (given: DecoderParams) => lossFunction(given, empty, batch, randomKey(step)).loss,
   )(params);

@@ -1,6 +1,5 @@
-import { ConfigError, isTensor } from "@moiety/core";
+import { ConfigError, type Tensor, isTensor } from "@moiety/core";
 import type { BiasController } from "@moiety/losses";
-import type { Control } from "./loss.ts";
 
 /**
  * Makes the control of a loop from a bias controller: every `selectionBias` in the state is moved by
@@ -12,7 +11,9 @@ import type { Control } from "./loss.ts";
  * @example
  * train({ start, loss, optimizer, batch, control: biasControl(biasController({ rate: 1e-3 })) });
  */
-export function biasControl<State>(controller: BiasController): Control<State> {
+export function biasControl<State>(
+  controller: BiasController,
+): (state: State, loads: readonly Tensor[]) => State {
   return (state, loads) => {
     let used = 0;
     const walk = (node: unknown): unknown => {

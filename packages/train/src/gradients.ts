@@ -2,6 +2,7 @@ import {
   ConfigError,
   type GradientsOf,
   type RandomKey,
+  type Routing,
   type Tensor,
   add,
   donate,
@@ -21,6 +22,8 @@ export interface StepGradients<Params> {
   readonly loss: Tensor;
   readonly parts: Readonly<Record<string, Tensor>>;
   readonly loads: readonly Tensor[];
+  /** `[layer][micro-batch]`. */
+  readonly routings: readonly (readonly Routing[])[];
   readonly tokens: number | undefined;
 }
 
@@ -63,9 +66,11 @@ function evaluate<Params, State, Batch>(
         loss: value,
         parts = {},
         loads = [],
+        routings = [],
         tokens,
       }: LossResult = loss(traced, state, batch, key);
-      return { loss: value, aux: { parts, loads, tokens } };
+      const layers = routings.map((routing) => [routing]);
+      return { loss: value, aux: { parts, loads, routings: layers, tokens } };
     },
     { frozen },
   )(params);
@@ -78,7 +83,8 @@ function joined<Params>(
   one: StepGradients<Params>,
 ): StepGradients<Params> {
   const names = Object.keys(total.parts);
-  if (names.join() !== Object.keys(one.parts).join() || total.loads.length !== one.loads.length) {
+  const isOther = (key: "loads" | "routings"): boolean => total[key].length !== one[key].length;
+  if (names.join() !== Object.keys(one.parts).join() || isOther("loads") || isOther("routings")) {
     disposeTree(one);
     throw new ConfigError(
       "the loss function reported other parts or loads for one micro-batch than for another; " +
@@ -98,6 +104,7 @@ function joined<Params>(
     loss: plus(total.loss, one.loss),
     parts: mapRecord(total.parts, (part, name) => plus(part, one.parts[name])),
     loads: total.loads.map((load, layer) => plus(load, one.loads[layer])),
+    routings: total.routings.map((seen, layer) => [...seen, ...(one.routings[layer] ?? [])]),
     tokens:
       total.tokens === undefined || one.tokens === undefined
         ? undefined

@@ -14,7 +14,7 @@ export {
   globalNorm,
 } from "./clip.ts";
 export type { TrainingEvent } from "./event.ts";
-export type { Control, LossFunction, LossResult } from "./loss.ts";
+export type { Control, LossFunction, LossResult, Observed } from "./loss.ts";
 export type { Optimizer, OptimizerResult, OptimizerState, OptimizerUpdate } from "./optimizer.ts";
 export type { AbortSignalLike, TrainOptions } from "./options.ts";
 export { disposeTree } from "./owned.ts";

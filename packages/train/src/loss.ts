@@ -1,4 +1,4 @@
-import type { RandomKey, Tensor } from "@moiety/core";
+import type { RandomKey, Routing, Tensor } from "@moiety/core";
 
 /** What a loss function gives. All tensors may be traced; the loop takes them out of the gradient. */
 export interface LossResult {
@@ -8,6 +8,8 @@ export interface LossResult {
   readonly parts?: Readonly<Record<string, Tensor>> | undefined;
   /** `[E]` i32 for each MoE layer: assignments per expert. Summed over micro-batches. */
   readonly loads?: readonly Tensor[] | undefined;
+  /** Of each MoE layer, for controls that learn from more than loads. Freed once the control has run. */
+  readonly routings?: readonly Routing[] | undefined;
   /** Tokens that were processed, for the speed. */
   readonly tokens?: number | undefined;
 }
@@ -23,8 +25,16 @@ export type LossFunction<Params, State, Batch> = (
   key: RandomKey,
 ) => LossResult;
 
+/** What the loss function saw in a step beside loads. */
+export interface Observed {
+  /** `[layer][micro-batch]`: what it gave as `routings`. */
+  readonly routings: readonly (readonly Routing[])[];
+  /** Tokens of the step, where it gave them. */
+  readonly tokens: number | undefined;
+}
+
 /**
- * Turns loads into new state between steps (DeepSeek-V3's bias). Gives the state with new tensors
- * where something changed; those that it no longer holds are freed.
+ * Turns loads and routings into new state between steps (DeepSeek-V3's bias). Gives the state with
+ * new tensors where something changed; those that it no longer holds are freed.
  */
-export type Control<State> = (state: State, loads: readonly Tensor[]) => State;
+export type Control<State> = (state: State, loads: readonly Tensor[], observed: Observed) => State;

@@ -1,4 +1,15 @@
-import { type Backend, ConfigError, NumericError, Tensor, foldIn, randomKey } from "@moiety/core";
+import {
+  type Backend,
+  ConfigError,
+  NumericError,
+  type Routing,
+  Tensor,
+  add,
+  cast,
+  foldIn,
+  loadOf,
+  randomKey,
+} from "@moiety/core";
 import createCpu from "@moiety/backend-cpu";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { adamW } from "./adamw.ts";
@@ -75,6 +86,24 @@ describe("train", () => {
     const expected = Array.from(load, (count) => Math.fround(0.01) * Math.sign(6 - count));
     expect(Array.from(bias)).toEqual(expected);
     expect(expected.some((value) => value !== 0)).toBe(true);
+  });
+
+  it("hands the control the routings of all micro-batches, and frees them after", async () => {
+    const seen: Routing[] = [];
+    const given = options(1, {
+      microBatches: 2,
+      control: (_, __, { routings, tokens }) => {
+        expect(tokens).toBe(24);
+        expect(routings.map((layer) => layer.length)).toEqual([2]);
+        seen.push(...routings.flat());
+        const total = seen.map((routing) => loadOf(routing)).reduce((a, b) => add(a, b));
+        return { layers: [{ bias: cast(total, { dtype: "f32" }) }] };
+      },
+    });
+    const { loads, snapshot } = last(await collect(given));
+    const bias = await snapshot.state.layers[0]?.bias.read();
+    expect(Array.from(bias ?? [])).toEqual(Array.from(loads[0] ?? []));
+    expect(seen.every(({ logits }) => logits.disposed)).toBe(true);
   });
 
   it("gives the same bits twice", async () => {

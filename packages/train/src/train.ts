@@ -2,6 +2,7 @@ import { type GradientsOf, NumericError, type Tensor, leavesOf } from "@moiety/c
 import { clipByGroups } from "./clip.ts";
 import type { TrainingEvent } from "./event.ts";
 import { type StepGradients, gradientsOf } from "./gradients.ts";
+import type { Control, Observed } from "./loss.ts";
 import { type TrainOptions, clipGroupsOf, microBatchesOf } from "./options.ts";
 import { disposeTree } from "./owned.ts";
 import { readNumbers } from "./readings.ts";
@@ -58,7 +59,7 @@ async function takeStep<Params, State, Batch>(
       names.map((name, index) => [name, rest[groupNorms.length + index] ?? Number.NaN]),
     );
     requireFinite(step, loss, gradientNorm, lossParts);
-    const snapshot = update(options, before, grads, found.loads, learningRate);
+    const snapshot = update(options, before, grads, found, learningRate);
     const seconds = (now() - started) / 1000;
     return {
       step,
@@ -75,7 +76,8 @@ async function takeStep<Params, State, Batch>(
       snapshot,
     };
   } finally {
-    disposeTree([found.loss, found.parts, found.loads, grads, norm, groupNorms]);
+    const { loss, parts, loads, routings } = found;
+    disposeTree([loss, parts, loads, routings, grads, norm, groupNorms]);
   }
 }
 
@@ -99,11 +101,13 @@ function update<Params, State, Batch>(
   { optimizer, control }: TrainOptions<Params, State, Batch>,
   before: TrainingSnapshot<Params, State>,
   grads: GradientsOf<Params>,
-  loads: readonly Tensor[],
+  { loads, routings, tokens }: StepGradients<Params>,
   learningRate: number,
 ): TrainingSnapshot<Params, State> {
   // The state comes first: should the controller throw, nothing has been consumed yet.
-  const state = control ? controlled(control, before.state, loads) : before.state;
+  const state = control
+    ? controlled(control, before.state, loads, { routings, tokens })
+    : before.state;
   const step = before.step + 1;
   const { params, state: moments } = optimizer.update({
     params: before.params,
@@ -117,12 +121,14 @@ function update<Params, State, Batch>(
 }
 
 function controlled<State>(
-  control: (state: State, loads: readonly Tensor[]) => State,
+  control: Control<State>,
   state: State,
   loads: readonly Tensor[],
+  observed: Observed,
 ): State {
   const backend = loads[0]?.backend ?? firstBackend(state);
-  return backend ? backend.scope(() => control(state, loads)) : control(state, loads);
+  const run = (): State => control(state, loads, observed);
+  return backend ? backend.scope(run) : run();
 }
 
 function firstBackend(tree: unknown): Tensor["backend"] | undefined {

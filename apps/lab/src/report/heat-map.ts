@@ -9,7 +9,9 @@ const mostFigures = 24;
 
 /** The full colour of a heat map: the largest share in any of its cells, of any layer. */
 export function fullShare(layers: readonly Specialisation[]): number {
-  return Math.max(...layers.flatMap(({ shares }) => shares.map((row) => Math.max(...row))));
+  const shares = layers.flatMap((layer) => layer.shares.flat());
+  // A layer without assignments has no colour.
+  return Math.max(Number.MIN_VALUE, ...shares);
 }
 
 /**

@@ -1,50 +1,61 @@
 import { bits, signedBits } from "../format.ts";
 import type { Comparison, Verdict } from "../statistics.ts";
-import type { Summary } from "../summary.ts";
+import { type PairSummary, verdictWords } from "../summary.ts";
 import { html, trusted } from "./markup.ts";
 import type { Markup } from "./markup.ts";
 
 const width = 220;
 const height = 18;
 
-/** Held-out bits/byte of both models, overall and for each domain, each difference drawn. */
-export function languageTable(summary: Summary): Markup {
-  const rows = summary.domains.map(({ domain, comparison }) => ({
+/** Held-out bits/byte of two models, overall and for each domain, each difference drawn. */
+export function languageTable(pair: PairSummary): Markup {
+  const { first, second, overall, domains } = pair;
+  const rows = domains.map(({ domain, comparison }) => ({
     title: domain.title,
     comparison,
     overall: false,
   }));
-  const all = [{ title: "overall", comparison: summary.overall, overall: true }, ...rows];
+  const all = [{ title: "overall", comparison: overall, overall: true }, ...rows];
   const reach = drawnReach(all.map(({ comparison }) => comparison));
   return html`<div class="wide">
     <table>
       <thead>
         <tr>
           <th>held-out bits/byte</th>
-          <th>sparse</th>
-          <th>dense</th>
-          <th>sparse − dense</th>
+          <th>${first}</th>
+          <th>${second}</th>
+          <th>${first} − ${second}</th>
           <th>95 % interval</th>
-          <th>← sparse better · dense better →</th>
+          <th>← ${first} better · ${second} better →</th>
           <th></th>
         </tr>
       </thead>
       <tbody>
-        ${all.map((row) => tableRow(row.title, row.comparison, row.overall, reach))}
+        ${all.map((row) => tableRow(pair, row, reach))}
       </tbody>
     </table>
   </div>`;
 }
 
-function tableRow(title: string, found: Comparison, overall: boolean, reach: number): Markup {
+interface Row {
+  readonly title: string;
+  readonly comparison: Comparison;
+  readonly overall: boolean;
+}
+
+function tableRow(
+  pair: PairSummary,
+  { title, comparison: found, overall }: Row,
+  reach: number,
+): Markup {
   return html`<tr class="${overall ? "overall" : ""}">
     <th scope="row">${title}</th>
-    <td>${bits(found.sparse)}</td>
-    <td>${bits(found.dense)}</td>
+    <td>${bits(found.first)}</td>
+    <td>${bits(found.second)}</td>
     <td class="${tone(found.verdict)}">${printed(found.difference)}</td>
     <td>${printed(found.low)} … ${printed(found.high)}</td>
     <td>${drawing(found, reach)}</td>
-    <td class="word ${tone(found.verdict)}">${found.verdict}</td>
+    <td class="word ${tone(found.verdict)}">${verdictWords(pair, found.verdict)}</td>
   </tr> `;
 }
 
@@ -55,7 +66,7 @@ function printed(value: number): string {
 
 function tone(verdict: Verdict): string {
   if (verdict === "not resolved") return "unresolved";
-  return verdict === "sparse better" ? "good" : "bad";
+  return verdict === "first better" ? "good" : "bad";
 }
 
 /** How far the drawn axis reaches to both sides of 0. */
@@ -70,8 +81,8 @@ function drawing(found: Comparison, reach: number): Markup {
     return ((inside / reach / 2 + 0.5) * width).toFixed(1);
   };
   const color = {
-    "sparse better": "var(--good)",
-    "dense better": "var(--bad)",
+    "first better": "var(--good)",
+    "second better": "var(--bad)",
     "not resolved": "var(--quiet)",
   }[found.verdict];
   const middle = height / 2;

@@ -1,5 +1,6 @@
 import { percent } from "../format.ts";
-import type { ExperimentResult, StepRecord } from "../result.ts";
+import type { LoadStatistics } from "../loads.ts";
+import type { ExperimentResult, ModelName, StepRecord } from "../result.ts";
 import { balanceSentence, loadSentence } from "../sentences.ts";
 import type { Summary } from "../summary.ts";
 import { loadHistoryDrawing } from "./load-history.ts";
@@ -59,18 +60,8 @@ function loadTable(summary: Summary): Markup {
           </tr>
         </thead>
         <tbody>
-          ${summary.layers.map(
-            ({ load }, layer) =>
-              html`<tr>
-                <th scope="row">layer ${layer}</th>
-                <td>${load.imbalance.toFixed(2)}</td>
-                <td>${load.dead.length}</td>
-                <td>${load.starved.length}</td>
-                <td>${load.evenness.toFixed(2)}</td>
-                <td>${load.busiest.expert} (${percent(load.busiest.share)})</td>
-                <td>${load.idlest.expert} (${percent(load.idlest.share)})</td>
-              </tr> `,
-          )}
+          ${summary.layers.map(({ load }, layer) => loadRow("sparse", load, layer))}
+          ${summary.hashLoads.map((load, layer) => loadRow("hash", load, layer))}
         </tbody>
       </table>
     </div>
@@ -79,4 +70,16 @@ function loadTable(summary: Summary): Markup {
       the shares over its largest value.
     </p>
     ${summary.layers.map((_, layer) => html`<p>${loadSentence(summary, layer)}</p>`)}`;
+}
+
+function loadRow(name: ModelName, load: LoadStatistics, layer: number): Markup {
+  return html`<tr>
+    <th scope="row">${name}, layer ${layer}</th>
+    <td>${load.imbalance.toFixed(2)}</td>
+    <td>${load.dead.length}</td>
+    <td>${load.starved.length}</td>
+    <td>${load.evenness.toFixed(2)}</td>
+    <td>${load.busiest.expert} (${percent(load.busiest.share)})</td>
+    <td>${load.idlest.expert} (${percent(load.idlest.share)})</td>
+  </tr> `;
 }

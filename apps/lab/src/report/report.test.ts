@@ -44,6 +44,23 @@ describe("reportPage", () => {
     expect(page({ advantage: 0 })).toContain("Not resolved: after 300 steps");
   });
 
+  it("sets the router against a fixed hash of the byte", () => {
+    const text = page({ overHash: -0.2 });
+    expect(text).toContain("mixtralRouter does not pay here");
+    expect(text).toContain("← sparse better · hash better →");
+    expect(text).toContain("← hash better · dense better →");
+    expect(text).toContain('<div class="hash">');
+    expect(page({ overHash: 0.2 })).toContain("mixtralRouter pays");
+  });
+
+  it("names router, balance and the rule of evaluation", () => {
+    const text = page({ router: "expertChoiceRouter", balance: "none" });
+    expect(text).toContain("evaluated by a causal rule (threshold)");
+    expect(text).toContain("expertChoiceRouter: each expert takes its best tokens");
+    expect(text).toContain("every expert gets as many");
+    expect(page()).not.toContain("causal rule");
+  });
+
   it("explains what runs without a balance show", () => {
     expect(page()).not.toContain("starve");
     const text = page({ balance: "none" });
@@ -99,10 +116,12 @@ describe("clientScript", () => {
       "step",
       "sparse, training",
       "dense, training",
+      "hash, training",
       "sparse, held out",
       "dense, held out",
+      "hash, held out",
     ]);
-    expect(drawn[0]?.lengths).toEqual([20, 20, 20, 20, 20]);
+    expect(drawn[0]?.lengths).toEqual([20, 20, 20, 20, 20, 20, 20]);
     for (const listener of listeners) listener();
     expect(drawn).toHaveLength(4);
     expect(destroyed).toBe(2);

@@ -1,13 +1,19 @@
 import { bits, size } from "../format.ts";
 import type { ExperimentResult, ModelName, StepRecord } from "../result.ts";
-import { specialisationSentence, verdictSentence } from "../sentences.ts";
+import {
+  causalSentence,
+  routerSentence,
+  specialisationSentence,
+  verdictSentence,
+} from "../sentences.ts";
 import type { Summary } from "../summary.ts";
+import { modelNames } from "../twins.ts";
 import { clientScript } from "./client-script.ts";
 import { fullShare, heatMap } from "./heat-map.ts";
 import { languageTable } from "./language-table.ts";
 import { loadSection } from "./load-section.ts";
 import { html, scriptJson, trusted } from "./markup.ts";
-import type { Markup } from "./markup.ts";
+import type { Markup, Piece } from "./markup.ts";
 import { plotLibrary } from "./plot-library.ts";
 import { imbalanceChart, lossChart, stepsAPlace } from "./series.ts";
 import { settingSection } from "./setting-section.ts";
@@ -34,7 +40,7 @@ export function reportPage(
           http-equiv="Content-Security-Policy"
           content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
         />
-        <title>Sparse against dense</title>
+        <title>Sparse, dense and hashed</title>
         <style>
           ${trusted(library.style)}${trusted(pageStyle)}
         </style>
@@ -44,11 +50,13 @@ export function reportPage(
           <header>
             <h1>Does sparsity pay?</h1>
             <p class="verdict">${withMinus(verdictSentence(result, summary))}</p>
+            ${opening(result, summary)}
             <p class="quiet">
-              Two byte-level language models of equal active size, trained on the same bytes of
+              Three byte-level language models of equal active size, trained on the same bytes of
               ${result.textSource}: a sparse one, whose routers send each token to
               ${result.settings.model.numExpertsPerTok} of ${result.settings.model.numExperts}
-              experts, and a dense one with a single wide expert in each layer.
+              experts; a dense one with a single wide expert in each layer; and one with the experts
+              of the first, but each byte has its own by a fixed hash.
             </p>
           </header>
           ${figures(result, summary)} ${curves(records)}
@@ -69,6 +77,16 @@ export function reportPage(
   return page.markup;
 }
 
+/** What else is to be said first. */
+function opening(result: ExperimentResult, summary: Summary | null): Piece {
+  if (summary === null) return null;
+  const rule = causalSentence(result);
+  return [
+    html`<p class="verdict">${withMinus(routerSentence(result, summary))}</p>`,
+    rule === undefined ? null : html`<p class="quiet">${rule}</p>`,
+  ];
+}
+
 /** Figures with a true minus sign. */
 function withMinus(text: string): string {
   return text.replaceAll(/-(?=\d)/g, "−");
@@ -77,7 +95,7 @@ function withMinus(text: string): string {
 function figures(result: ExperimentResult, summary: Summary | null): Markup {
   const figure = (name: ModelName): Markup => {
     const model = result.models[name];
-    const heldOut = summary === null ? "–" : bits(summary.overall[name]);
+    const heldOut = summary === null ? "–" : bits(summary.heldOut[name]);
     return html`<div class="${name}">
       ${name}<b>${heldOut}</b>bits/byte held out
       <p class="quiet">
@@ -88,7 +106,7 @@ function figures(result: ExperimentResult, summary: Summary | null): Markup {
   };
   return html`<section id="summary">
     <h2>Summary</h2>
-    <div class="figures">${figure("sparse")}${figure("dense")}</div>
+    <div class="figures">${modelNames.map(figure)}</div>
   </section>`;
 }
 
@@ -106,19 +124,20 @@ function curves(records: readonly StepRecord[]): Markup {
 }
 
 function languages(summary: Summary): Markup {
-  const { overall, domains } = summary;
+  const { dense, hash, hashDense } = summary;
+  const { overall, domains } = dense;
   const each = domains[0]?.comparison.sequences ?? 0;
   const many =
     domains.length < 5
       ? null
-      : html` With ${domains.length} intervals, about one in twenty misses by chance.`;
+      : html` With ${domains.length} intervals in a table, about one in twenty misses by chance.`;
   return html`<section id="languages">
     <h2>Domain by domain</h2>
-    ${languageTable(summary)}
+    ${languageTable(dense)} ${languageTable(hash)} ${languageTable({ ...hashDense, domains: [] })}
     <p class="quiet">
       Intervals are paired Student's t intervals over held-out sequences: ${overall.sequences}
-      overall, ${each} for each domain. They speak of these two trained models; another seed would
-      train two others.${many}
+      overall, ${each} for each domain. They speak of these trained models; another seed would train
+      others.${many}
     </p>
   </section>`;
 }

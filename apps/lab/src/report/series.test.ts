@@ -10,12 +10,14 @@ describe("lossChart", () => {
     expect(chart.series.map(({ label }) => label)).toEqual([
       "sparse, training",
       "dense, training",
+      "hash, training",
       "sparse, held out",
       "dense, held out",
+      "hash, held out",
     ]);
     const sparse = records.filter(({ model }) => model === "sparse");
     expect(chart.series[0]?.values).toEqual(sparse.map(({ bitsPerByte }) => bitsPerByte));
-    expect(chart.series[2]?.values).toEqual(
+    expect(chart.series[3]?.values).toEqual(
       sparse.map(({ heldOutBitsPerByte }) => heldOutBitsPerByte ?? null),
     );
   });

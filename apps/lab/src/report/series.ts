@@ -1,6 +1,7 @@
 import { loadStatistics } from "../loads.ts";
 import type { ModelName, StepRecord } from "../result.ts";
 import { mean } from "../statistics.ts";
+import { modelNames } from "../twins.ts";
 
 /** One line of a chart; a null is no point. */
 export interface Series {
@@ -28,7 +29,7 @@ export function stepsAPlace(steps: number): number {
   return Math.max(1, Math.floor(steps / 100));
 }
 
-/** Training and held-out bits/byte of both models. */
+/** Training and held-out bits/byte of all models. */
 export function lossChart(records: readonly StepRecord[]): Chart {
   const groups = grouped(records);
   const line = (model: ModelName, heldOut: boolean): Series => ({
@@ -49,10 +50,8 @@ export function lossChart(records: readonly StepRecord[]): Chart {
     id: "loss-chart",
     steps: groups.map(({ last }) => last),
     series: [
-      line("sparse", false),
-      line("dense", false),
-      line("sparse", true),
-      line("dense", true),
+      ...modelNames.map((name) => line(name, false)),
+      ...modelNames.map((name) => line(name, true)),
     ],
   };
 }

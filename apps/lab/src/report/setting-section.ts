@@ -1,5 +1,7 @@
+import { balanceOf } from "../balances.ts";
 import { duration, percent, size } from "../format.ts";
 import type { ExperimentResult } from "../result.ts";
+import { causalRule, routerOf, routerSummary } from "../routers.ts";
 import { bytesSeen } from "../sentences.ts";
 import { html } from "./markup.ts";
 import type { Markup } from "./markup.ts";
@@ -22,6 +24,8 @@ export function settingSection(result: ExperimentResult): Markup {
 function settingRows(result: ExperimentResult): readonly (readonly [string, string])[] {
   const { settings } = result;
   const { model, training, evaluation } = settings;
+  const router = routerOf(settings.router);
+  const balance = balanceOf(settings.balance);
   const bytes = result.domains.reduce((sum, domain) => sum + domain.trainingBytes, 0);
   const heldOut = result.domains.reduce((sum, domain) => sum + domain.heldOutBytes, 0);
   const wide = model.intermediateSize * model.numExpertsPerTok;
@@ -37,22 +41,32 @@ function settingRows(result: ExperimentResult): readonly (readonly [string, stri
         `${size(heldOut)} (the last 5 % of each) held out`,
     ],
     [
-      "both models",
+      "all models",
       `decoder on bytes (vocabulary ${model.vocabSize}), ${model.numHiddenLayers} layers, hidden ` +
         `size ${model.hiddenSize}, ${model.numAttentionHeads} heads, OLMoE architecture`,
     ],
     [
       "sparse",
       `${model.numExperts} experts of width ${model.intermediateSize} in each layer, ` +
-        `${model.numExpertsPerTok} for each token, weights ` +
-        `${model.normTopkProb ? "renormalised" : "not renormalised"}`,
+        `${model.numExpertsPerTok} for each token`,
     ],
     ["dense", `one expert of width ${wide}: equal active parameters`],
-    ["balance", settings.balance],
+    [
+      "hash",
+      "the sparse model with the same first weights, but each byte has its experts by a fixed table",
+    ],
+    ["router", `${router.name}: ${routerSummary(router)}; ${router.formula} (${router.source})`],
+    [
+      "evaluated",
+      router.acrossTokens
+        ? `${causalRule(router)}, since tokens look at each other in training`
+        : causalRule(router),
+    ],
+    ["balance", `${balance.name}: ${balance.summary}`],
     ["schedule", `${result.stepsDone} of ${result.steps} steps done${timed}`],
     [
       "batch",
-      `${training.batchSize} sequences of ${training.sequenceLength} bytes, the same for both ` +
+      `${training.batchSize} sequences of ${training.sequenceLength} bytes, the same for all ` +
         `models; ${size(bytesSeen(result))} bytes seen`,
     ],
     [
@@ -68,7 +82,7 @@ function settingRows(result: ExperimentResult): readonly (readonly [string, stri
         `equally many from each domain, none overlapping; evaluations before the last use ` +
         `${percent(evaluation.partOfWindows)} of them`,
     ],
-    ["training time", `${duration(result.seconds)} for both models`],
+    ["training time", `${duration(result.seconds)} for all models`],
     ["backend", settings.backend],
     ["seed", String(settings.seed)],
     ["preset", settings.preset],

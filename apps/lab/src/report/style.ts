@@ -4,6 +4,7 @@ export const pageStyle: string = `
   color-scheme: light dark;
   --page: #fbfaf8; --card: #ffffff; --ink: #1d1f23; --quiet: #666b75; --line: #e4e2dd;
   --sparse: #1f5fbf; --sparse-soft: #9dbce8; --dense: #c4570c; --dense-soft: #edb98f;
+  --hash: #1a7f6b; --hash-soft: #93cdbf;
   --good: #1a7f4b; --bad: #b3261e; --heat: #1f5fbf;
   --layer-0: #1f5fbf; --layer-1: #c4570c; --layer-2: #1a7f4b;
   --layer-3: #8a3ffc; --layer-4: #b8860b; --layer-5: #b3266e;
@@ -12,6 +13,7 @@ export const pageStyle: string = `
   :root {
     --page: #15171b; --card: #1d2025; --ink: #e8e6e1; --quiet: #9ba1ac; --line: #33373e;
     --sparse: #7fb0ff; --sparse-soft: #3d5f94; --dense: #ff9d5c; --dense-soft: #8f5a35;
+    --hash: #5fd0b5; --hash-soft: #2f6f60;
     --good: #63cf95; --bad: #ff8a80; --heat: #6aa5ff;
     --layer-0: #7fb0ff; --layer-1: #ff9d5c; --layer-2: #63cf95;
     --layer-3: #c4a1ff; --layer-4: #e6c35c; --layer-5: #ff8fc0;
@@ -39,6 +41,7 @@ section {
 .figures div { border-left: 3px solid var(--line); padding-left: 0.75rem; }
 .figures .sparse { border-color: var(--sparse); }
 .figures .dense { border-color: var(--dense); }
+.figures .hash { border-color: var(--hash); }
 .figures b { display: block; font-size: 1.5rem; font-variant-numeric: tabular-nums; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 0.9rem; }
 caption { text-align: left; padding-bottom: 0.4rem; }

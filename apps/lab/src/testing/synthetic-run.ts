@@ -1,15 +1,18 @@
 import { modelSize } from "../size.ts";
-import { denseModel, presets } from "../presets.ts";
-import type { Balance } from "../presets.ts";
+import { sizesOf } from "../model-config.ts";
 import type { ExperimentResult, ModelName, ModelResult, StepRecord } from "../result.ts";
-import type { Settings } from "../settings.ts";
+import { type NewSettings, type Settings, newSettings } from "../settings.ts";
+import { forTwins, modelNames } from "../twins.ts";
 
 /** What a made-up run is to look like. */
 export interface SyntheticChoice {
   readonly steps?: number;
-  readonly balance?: Balance;
+  readonly router?: string;
+  readonly balance?: string;
   /** What the sparse model has less than the dense one, bits/byte. */
   readonly advantage?: number;
+  /** What it has less than the hashed one. */
+  readonly overHash?: number;
   /** Names of the domains. */
   readonly titles?: readonly string[];
   readonly interrupted?: boolean;
@@ -35,7 +38,8 @@ export function syntheticRun(choice: SyntheticChoice = {}): SyntheticRun {
   const steps = choice.steps ?? 300;
   const advantage = choice.advantage ?? 0.15;
   const titles = choice.titles ?? ["Czech", "German", "Japanese", "Russian", "lib.*.d.ts"];
-  const settings = syntheticSettings(choice.balance ?? "switch", steps);
+  const behind = choice.overHash ?? 0.05;
+  const settings = syntheticSettings(choice.balance ?? "switch", steps, choice.router);
   const { numHiddenLayers, numExperts } = settings.model;
   const skew = settings.balance === "none" ? 4 : 1.2;
 
@@ -44,9 +48,12 @@ export function syntheticRun(choice: SyntheticChoice = {}): SyntheticRun {
   const layers = Array.from({ length: numHiddenLayers }, (_, layer) => layer);
   const experts = Array.from({ length: numExperts }, (_, expert) => expert);
 
+  /** What a model has less than the dense one, bits/byte. */
+  const gain = { sparse: advantage, dense: 0, hash: advantage - behind };
+
   const record = (model: ModelName, step: number): StepRecord => {
     const progress = step / steps;
-    const level = 2.6 + 3.4 * Math.exp(-3 * progress) - (model === "sparse" ? advantage : 0);
+    const level = 2.6 + 3.4 * Math.exp(-3 * progress) - gain[model];
     const bitsPerByte = level + 0.12 * wobble(step, 5);
     const evaluated = step % Math.ceil(steps / 6) === 0 || step === steps;
     return {
@@ -82,7 +89,8 @@ export function syntheticRun(choice: SyntheticChoice = {}): SyntheticRun {
                 2.9 +
                 0.4 * wobble(domain, 1) +
                 0.5 * wobble(window, 7) +
-                (name === "sparse" ? 0.1 * wobble(window, 9) - advantage : 0),
+                (name === "dense" ? 0 : 0.1 * wobble(window, name === "hash" ? 11 : 9)) -
+                gain[name],
             ),
             load: layers.map((layer) =>
               titles.map((_, domain) =>
@@ -111,35 +119,34 @@ export function syntheticRun(choice: SyntheticChoice = {}): SyntheticRun {
       heldOutBytes: 9_000,
     })),
     windowDomains,
-    models: { sparse: model("sparse"), dense: model("dense") },
+    models: forTwins(model),
     notes: [],
   };
-  const records = Array.from({ length: done }, (_, index) => index + 1).flatMap((step) => [
-    record("sparse", step),
-    record("dense", step),
-  ]);
+  const records = Array.from({ length: done }, (_, index) => index + 1).flatMap((step) =>
+    modelNames.map((name) => record(name, step)),
+  );
   return { result, records };
 }
 
 /** Settings of a made-up run. */
-export function syntheticSettings(balance: Balance, steps: number | null): Settings {
-  const { model, training, evaluation } = presets.default;
+export function syntheticSettings(
+  balance: string,
+  steps: number | null,
+  router?: string,
+): Settings {
+  const defaults: NewSettings = newSettings({});
   return {
-    preset: "default",
-    seed: 1,
-    backend: "cpu",
+    ...defaults,
+    router: router ?? defaults.router,
     balance,
     minutes: null,
     steps,
     text: null,
     textDigest: "0".repeat(64),
-    model,
-    training,
-    evaluation,
   };
 }
 
 function sizes(settings: Settings, name: ModelName): ReturnType<typeof modelSize> {
-  const { model, training } = settings;
-  return modelSize(name === "sparse" ? model : denseModel(model), training.sequenceLength);
+  const router = name === "hash" ? { parameters: 0, multiplied: 0 } : undefined;
+  return modelSize(sizesOf(name, settings), settings.training.sequenceLength, router);
 }

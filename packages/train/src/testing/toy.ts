@@ -123,6 +123,7 @@ export function toyLoss(
     loss: add(error, mul(size, 0.001)),
     parts: { error, size },
     loads: [loadOf(routing)],
+    routings: [routing],
     tokens: x.shape[0],
   };
 }

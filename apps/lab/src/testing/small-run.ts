@@ -1,0 +1,110 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { ExperimentContext } from "../experiment-context.ts";
+import { runExperiment } from "../experiment.ts";
+import { type RunFolder, createRunFolder } from "../folder.ts";
+import type { ExperimentResult, StepRecord } from "../result.ts";
+import { type NewSettings, type Settings, newSettings } from "../settings.ts";
+import { type Text, loadText } from "../text.ts";
+
+/** A run that was taken. */
+export interface SmallRun {
+  readonly result: ExperimentResult;
+  readonly records: readonly StepRecord[];
+  /** Length of the schedule, and the steps that were done before. */
+  readonly begun: readonly [steps: number, done: number];
+}
+
+/** What a small run may have of its own. */
+export interface SmallRunOptions {
+  readonly router?: string;
+  readonly balance?: string;
+  readonly steps?: number | null;
+  readonly minutes?: number;
+  readonly stopAfter?: number;
+  readonly abortAt?: number;
+}
+
+/** A place for small runs, with a text of two domains. */
+export interface SmallRuns {
+  newFolder(name: string): Promise<RunFolder>;
+  /** Runs the experiment in a folder, or goes on with it. */
+  run(folder: RunFolder, options?: SmallRunOptions): Promise<SmallRun>;
+  dispose(): void;
+}
+
+/** Settings of six steps that take no time. */
+export function smallSettings(
+  choice: Pick<SmallRunOptions, "router" | "balance"> = {},
+): NewSettings {
+  const chosen = newSettings({ ...choice, experts: 4, seed: 5, steps: 6 });
+  const { model, training, evaluation } = chosen;
+  return {
+    ...chosen,
+    model: { ...model, hiddenSize: 16, intermediateSize: 8, biasUpdateRate: 0.01 },
+    training: { ...training, batchSize: 2, sequenceLength: 16, warmupSteps: 2 },
+    evaluation: { ...evaluation, windows: 6, evaluations: 2 },
+  };
+}
+
+/** Makes a place for small runs. */
+export function smallRuns(): SmallRuns {
+  const home = mkdtempSync(join(tmpdir(), "moiety-lab-"));
+  const files = ["north", "south"].map((name, index) => {
+    const path = join(home, `${name}.txt`);
+    const line = index === 0 ? "the wind blows over the hills\n" : "0123456789 abcdef\n";
+    writeFileSync(path, line.repeat(60));
+    return path;
+  });
+  const text = loadText(files, smallSettings().training.sequenceLength);
+  return {
+    newFolder: (name) => createRunFolder(join(home, name)),
+    run: (folder, options = {}) => runIn(folder, text, options),
+    dispose: () => rmSync(home, { recursive: true, force: true }),
+  };
+}
+
+async function runIn(
+  folder: RunFolder,
+  text: Text,
+  { steps = 6, minutes, stopAfter, abortAt, ...choice }: SmallRunOptions,
+): Promise<SmallRun> {
+  const settings: Settings = {
+    ...smallSettings(choice),
+    steps,
+    minutes: minutes ?? null,
+    text: text.files,
+    textDigest: text.digest,
+  };
+  const records: StepRecord[] = [];
+  let begun: SmallRun["begun"] = [0, 0];
+  const abort = new AbortController();
+  const context: ExperimentContext = {
+    settings,
+    text,
+    folder,
+    stopAfter: stopAfter ?? null,
+    signal: abort.signal,
+    begin: (length, done) => (begun = [length, done]),
+    step(record) {
+      records.push(record);
+      if (record.step === abortAt && record.model === "hash") abort.abort();
+    },
+    flush: () => undefined,
+    note: () => undefined,
+  };
+  return { result: await runExperiment(context), records, begun };
+}
+
+/** The weights of all models that a run saved. */
+export function savedWeights(folder: RunFolder): Buffer[] {
+  return [folder.model, folder.denseModel, folder.hashModel].map((path) =>
+    readFileSync(join(path, "model.safetensors")),
+  );
+}
+
+/** Records without what a clock decides. */
+export function timeless(records: readonly StepRecord[]): object[] {
+  return records.map(({ tokensPerSecond: _, ...rest }) => rest);
+}
