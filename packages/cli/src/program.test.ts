@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { readFile, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { ConfigError } from "@moiety/core";
 import { CommanderError } from "commander";
@@ -63,6 +63,28 @@ describe("moiety goldens", () => {
       expect(code).toBe(1);
       expect(text).toMatch(/^failed: mixtral\/0: FormatError: .*cut short/);
       expect(text).toMatch(/total +1 +1 +0/);
+    });
+  });
+
+  it("names what it does not know in one line and exits with 1", async () => {
+    await withCopies(["mixtral/0", "loss_switch/80010"], async (folder) => {
+      await rename(join(folder, "loss_switch"), join(folder, "loss_unheard_of"));
+      const { text, code } = await run("goldens", folder);
+      expect(code).toBe(1);
+      expect(text.split("\n")[0]).toBe(
+        "unsupported: the function loss_unheard_of is not known (1 case)",
+      );
+      expect(text).toMatch(/total +1 +0 +1/);
+    });
+  });
+
+  it("tells how much of the budget a float32 run used", async () => {
+    await withCopies(["mixtral/0", "mixtral/2"], async (folder) => {
+      const file = join(folder, "result.json");
+      const { code } = await run("goldens", folder, "--dtype", "f32", "--json", file);
+      expect(code).toBe(0);
+      const { cases } = JSON.parse(await readFile(file, "utf8")) as { cases: { detail: string }[] };
+      for (const { detail } of cases) expect(detail).toMatch(/^at most 0\.\d+ of the budget \(/);
     });
   });
 

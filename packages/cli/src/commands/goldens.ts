@@ -32,7 +32,7 @@ export function goldensCommand(output: Output): Command {
         for (const line of formatUnsupported(report)) output.line(line);
         output.line(formatReport(report));
         if (json !== undefined) await writeJson(json, report);
-        if (report.failed > 0) output.exit(1);
+        if (report.failed > 0 || report.unknown > 0) output.exit(1);
       } finally {
         await backend.dispose();
       }

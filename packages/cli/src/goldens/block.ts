@@ -21,8 +21,8 @@ import {
 import { blockTensors } from "./block-tensors.ts";
 import { missingSizes } from "./case-sizes.ts";
 import { type GoldenCase, type Values, isObject, requireTensor } from "./case.ts";
-import { type CaseHandler, type RunContext, isFloat32Run, toleranceOf } from "./handler.ts";
-import { Ledger } from "./ledger.ts";
+import { type CaseHandler, type RunContext, isFloat32Run, openLedger } from "./handler.ts";
+import type { Ledger } from "./ledger.ts";
 import { comparePairs } from "./pairs.ts";
 import {
   evenSequences,
@@ -51,6 +51,8 @@ interface Inputs {
   readonly mask: Tensor | undefined;
   readonly sequences: readonly number[];
   readonly tokenIds: Tensor | undefined;
+  /** `[T, k]` the recorded choices, where they are played back. */
+  readonly selected: Tensor | undefined;
   readonly params: DecoderMoeParams;
   readonly state: DecoderMoeState;
 }
@@ -69,17 +71,13 @@ export function blockHandler(family: Family): CaseHandler {
     const block = configuredBlock(family, golden);
     const bindings = bindBlock(block);
     const losses = lossesOf(golden, block);
-    const ledger = new Ledger(
-      golden.tensors,
-      toleranceOf(context.precision, sumsBehind(golden, block)),
-      isSkipped,
-    );
+    const ledger = openLedger(golden, context, sumsBehind(golden, block), isSkipped);
     const inputs = await loadInputs(golden, block, bindings, context);
     try {
-      await compareForward(ledger, golden, block, inputs, losses);
-      await compareGradients(ledger, golden, block, bindings, inputs, []);
+      await compareForward(ledger, golden, block, inputs, losses, context);
+      await compareGradients(ledger, golden, block, bindings, inputs, [], context);
       if (losses.length > 0) {
-        await compareGradients(ledger, golden, block, bindings, inputs, losses);
+        await compareGradients(ledger, golden, block, bindings, inputs, losses, context);
       }
     } finally {
       for (const { leaf } of leavesOf(inputs)) if ("dispose" in leaf) leaf.dispose();
@@ -111,7 +109,7 @@ async function loadInputs(
   golden: GoldenCase,
   block: ConfiguredBlock,
   bindings: BlockBindings,
-  { backend, precision }: RunContext,
+  { backend, precision, replay = false }: RunContext,
 ): Promise<Inputs> {
   const x = requireTensor(golden, "x");
   const upstream = requireTensor(golden, "upstream");
@@ -121,8 +119,10 @@ async function loadInputs(
   if (isObject(aux) && (aux["attention_mask"] ?? null) !== null) {
     requireTensor(golden, "attention_mask");
   }
+  const chosen = requireTensor(golden, "selected_experts");
   const [tokens = 0] = x.shape.slice(-2);
   const batch = x.shape.slice(0, -2).reduce((count, size) => count * size, 1);
+  const topK = chosen.data.length / Math.max(batch * tokens, 1);
   const { state, ...params } = await loadWeights(golden, block, bindings, backend, precision);
   return {
     x: floatTensor(backend, x, precision),
@@ -130,6 +130,7 @@ async function loadInputs(
     mask: mask && maskTensor(backend, mask),
     sequences: evenSequences(batch, tokens),
     tokenIds: ids && indexTensor(backend, ids, [ids.data.length]),
+    selected: replay ? indexTensor(backend, chosen, [batch * tokens, topK]) : undefined,
     params: params as unknown as DecoderMoeParams,
     state: state as unknown as DecoderMoeState,
   };
@@ -138,9 +139,13 @@ async function loadInputs(
 /** The block as its family's code runs it: the padding mask is for the losses alone. */
 function runBlock(
   { layer }: ConfiguredBlock,
-  { params, x, state, sequences, tokenIds, mask }: Inputs,
+  { params, x, state, sequences, tokenIds, selected, mask }: Inputs,
 ): { readonly output: Tensor; readonly routing: TokenChoice; readonly masked: TokenChoice } {
-  const { output, routing } = apply(layer, params, state, x, { sequences, tokenIds });
+  const { output, routing } = apply(layer, params, state, x, {
+    sequences,
+    tokenIds,
+    selected,
+  });
   const chosen = requireChoice(routing);
   return { output, routing: chosen, masked: { ...chosen, mask } };
 }
@@ -171,6 +176,7 @@ async function compareForward(
   block: ConfiguredBlock,
   inputs: Inputs,
   losses: readonly CaseLoss[],
+  context: RunContext,
 ): Promise<void> {
   const { selectionBias } = inputs.state.router;
   const { spec, moe } = block;
@@ -195,7 +201,7 @@ async function compareForward(
     }
     return found;
   });
-  const values = await takeValues(results);
+  const values = await takeValues(results, context);
   const take = (name: string): Values => values.get(name) ?? zeroValues([0]);
   for (const [name, found] of values) {
     if (name !== "selected" && name !== "weights") ledger.compare(name, found);
@@ -211,6 +217,7 @@ async function compareGradients(
   bindings: BlockBindings,
   inputs: Inputs,
   losses: readonly CaseLoss[],
+  context: RunContext,
 ): Promise<void> {
   const results = inputs.x.backend.scope(() => {
     const evaluate = valueAndGrad((traced: { params: DecoderMoeParams; x: Tensor }) => {
@@ -224,7 +231,7 @@ async function compareGradients(
     const { grads } = evaluate({ params: inputs.params, x: inputs.x });
     return Object.fromEntries(leavesOf(grads).map(({ path, leaf }) => [path, leaf as Tensor]));
   });
-  const values = await takeValues(results);
+  const values = await takeValues(results, context);
   const prefix = losses.length > 0 ? "grad_aux" : "grad";
   compareTo(ledger, golden, prefix, "x", values.get("x") ?? zeroValues(inputs.x.shape));
   for (const [path, binding] of bindings) {

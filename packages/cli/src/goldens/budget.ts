@@ -12,11 +12,20 @@ export function float64Tolerance(rowLargest: number, caseLargest: number): numbe
   return 1e-10 * Math.max(rowLargest, FLOOR * caseLargest);
 }
 
+/** Part of the largest number in its row above which the kit takes a bound for useless. */
+const USELESS = 0.1;
+
+/** Whether a bound says nothing of a number, from the largest |reference| in its row and its case. */
+export function isUseless(bound: number, rowLargest: number, caseLargest: number): boolean {
+  return !(bound <= USELESS * Math.max(rowLargest, FLOOR * caseLargest));
+}
+
 /** Half the distance of 1 from the next float32. */
 const UNIT = 2 ** -24;
 
 /**
- * float32, from the lengths of the sums behind a number. A sum of n products in any order errs by at
+ * float32 where the conformance kit's bounds say nothing, from the lengths of the sums behind a
+ * number. A sum of n products in any order errs by at
  * most `2·√n·u·S` in practice, S the sum of the absolute products, and S is at most about √n/2 times
  * the largest number in the row: together `n·u·row`. Errors of sums that feed each other add up, and
  * get a factor of 2 for what lies between (activations, softmax, divisions), which counts as a sum

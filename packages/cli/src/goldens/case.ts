@@ -15,6 +15,11 @@ export interface Values {
   readonly shape: readonly number[];
   /** float64, whatever they were: integers up to 2⁵³ are exact in it. */
   readonly data: Float64Array;
+  /**
+   * How far an honest float32 backend may be from each number, where the conformance kit's yardstick
+   * made them: 0 where it must have the same, ∞ where it may have any. Absent where all are 0.
+   */
+  readonly bounds?: Float64Array | undefined;
 }
 
 /** A recorded tensor. */

@@ -6,7 +6,14 @@ import type { CaseHandler } from "./handler.ts";
 import { modelCase } from "./model.ts";
 
 /** How a case is run, or why it is not. */
-export type HandlerChoice = { readonly run: CaseHandler } | { readonly unsupported: string };
+export type HandlerChoice =
+  | { readonly run: CaseHandler }
+  | {
+      /** Why it is not. */
+      readonly unsupported: string;
+      /** Whether nobody here knows the family or function; else it is known, but not built. */
+      readonly unknown: boolean;
+    };
 
 /** Before the names of folders with whole models. */
 const MODEL = "model-";
@@ -23,7 +30,8 @@ export function handlerOf(golden: GoldenCase): HandlerChoice {
   const found = familyNamed(family.replace(RELEASE, ""));
   if (found) return { run: blockHandler(found) };
   const isBlock = tensors.has("x") && tensors.has("upstream");
-  return { unsupported: `the ${isBlock ? "family" : "function"} ${family} is not built yet` };
+  const what = `the ${isBlock ? "family" : "function"} ${family}`;
+  return { unsupported: `${what} is not known`, unknown: true };
 }
 
 function modelHandlerOf({ family, config }: GoldenCase): HandlerChoice {
@@ -32,7 +40,8 @@ function modelHandlerOf({ family, config }: GoldenCase): HandlerChoice {
   const found = familyNamed(type);
   if (found?.decoder) return { run: modelCase };
   const what = found ? "whole models of the family" : "the family";
-  return { unsupported: `${family}: ${what} ${type} ${found ? "are" : "is"} not built yet` };
+  const why = found ? "are not built yet" : "is not known";
+  return { unsupported: `${family}: ${what} ${type} ${why}`, unknown: found === undefined };
 }
 
 function familyNamed(name: string): Family | undefined {

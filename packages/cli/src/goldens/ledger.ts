@@ -1,6 +1,7 @@
 import { formatShape, sizeOf } from "@moiety/core";
-import type { Tolerance } from "./budget.ts";
+import { type Tolerance, float64Tolerance, isUseless } from "./budget.ts";
 import type { Recorded, Values } from "./case.ts";
+import { largestOf } from "./values.ts";
 
 /** Where a case came closest to its tolerance, or went beyond it. */
 export interface Worst {
@@ -26,6 +27,8 @@ export interface Verdict {
   readonly compared: readonly string[];
   /** Names of inputs, weights, masks and runs in another precision. */
   readonly skipped: readonly string[];
+  /** What was held against recorded numbers, by the name under which it was. */
+  readonly found: ReadonlyMap<string, Values>;
 }
 
 /**
@@ -35,21 +38,31 @@ export interface Verdict {
 export class Ledger {
   readonly #tensors: ReadonlyMap<string, Recorded>;
   readonly #tolerance: Tolerance;
+  readonly #measured: ReadonlyMap<string, Values> | undefined;
+  readonly #found = new Map<string, Values>();
   readonly #caseLargest: number;
   readonly #compared = new Set<string>();
   readonly #skipped = new Set<string>();
   readonly #failures: string[] = [];
   readonly #notes: string[] = [];
+  #wide = 0;
+  readonly #wideTensors = new Set<string>();
   #worst: Worst | null = null;
 
-  /** `isSkipped` names what is not a result: inputs, weights, masks, runs in another precision. */
+  /**
+   * `isSkipped` names what is not a result: inputs, weights, masks, runs in another precision.
+   * `measured` has the bounds of a float32 run by name; where they say nothing, `tolerance` decides,
+   * and a note tells so.
+   */
   constructor(
     tensors: ReadonlyMap<string, Recorded>,
     tolerance: Tolerance,
     isSkipped: (name: string) => boolean,
+    measured?: ReadonlyMap<string, Values>,
   ) {
     this.#tensors = tensors;
     this.#tolerance = tolerance;
+    this.#measured = measured;
     let largest = 0;
     for (const { name, isInteger, data } of tensors.values()) {
       if (isSkipped(name)) this.#skipped.add(name);
@@ -68,25 +81,67 @@ export class Ledger {
     return this.#tensors.get(name)?.shape;
   }
 
-  /** Holds values against a recorded tensor. Leading dimensions may be flattened on one side. */
-  compare(name: string, actual: Values, tolerance: Tolerance = this.#tolerance): void {
+  /**
+   * Holds values against a recorded tensor, by a rule of its own where one is given. Leading
+   * dimensions may be flattened on one side.
+   */
+  compare(name: string, actual: Values, tolerance?: Tolerance): void {
     const reference = this.#tensors.get(name);
     if (reference === undefined) {
       this.fail(`${name} is not in the case`);
       return;
     }
     this.#compared.add(name);
-    this.compareValues(name, reference, actual, reference.isInteger ? exactly : tolerance);
+    const rule = reference.isInteger ? exactly : tolerance;
+    this.#hold(name, reference, actual, rule ? this.#byRow(rule) : this.#limitsOf(name));
+  }
+
+  /**
+   * Holds values of a float32 run against those that were recorded in float32, beside the truth of
+   * another name. The record is itself off, by what the lengths of its sums give.
+   */
+  compareTwin(name: string, truth: string, actual: Values): void {
+    const reference = this.#tensors.get(name);
+    if (reference === undefined) {
+      this.fail(`${name} is not in the case`);
+      return;
+    }
+    this.#compared.add(name);
+    const own = this.#limitsOf(truth);
+    this.#hold(name, reference, actual, (row, index) => own(row, index) + this.#toleranceOf(row));
   }
 
   /** Holds values against others than the recorded ones of that name, such as zeros. */
-  compareValues(
-    name: string,
-    reference: Values,
-    actual: Values,
-    tolerance: Tolerance = this.#tolerance,
-  ): void {
+  compareValues(name: string, reference: Values, actual: Values): void {
+    this.#hold(name, reference, actual, this.#limitsOf(name));
+  }
+
+  #byRow(rule: Tolerance): Limits {
+    return (rowLargest) => rule(rowLargest, this.#caseLargest);
+  }
+
+  #toleranceOf(rowLargest: number): number {
+    return this.#tolerance(rowLargest, this.#caseLargest);
+  }
+
+  /** The yardstick's bounds of a tensor, or the tolerance of the run where they say nothing. */
+  #limitsOf(name: string): Limits {
+    if (this.#measured === undefined) return (row) => this.#toleranceOf(row);
+    const known = this.#measured.get(name);
+    return (row, index) => {
+      const bound = known === undefined ? Infinity : (known.bounds?.[index] ?? 0);
+      if (!isUseless(bound, row, this.#caseLargest)) {
+        return bound + float64Tolerance(row, this.#caseLargest);
+      }
+      this.#wide++;
+      this.#wideTensors.add(name);
+      return this.#toleranceOf(row);
+    };
+  }
+
+  #hold(name: string, reference: Values, actual: Values, limits: Limits): void {
     const { shape } = reference;
+    this.#found.set(name, actual);
     const width = shape.at(-1) ?? 1;
     if (sizeOf(actual.shape) !== sizeOf(shape) || (actual.shape.at(-1) ?? 1) !== width) {
       this.fail(`${name} is ${formatShape(actual.shape)}, but ${formatShape(shape)} is recorded`);
@@ -95,8 +150,9 @@ export class Ledger {
     let worst: Worst | null = null;
     for (let start = 0, row = 0; start < reference.data.length; start += width, row++) {
       const expected = reference.data.subarray(start, start + width);
-      const limit = tolerance(largestOf(expected), this.#caseLargest);
+      const rowLargest = largestOf(expected);
       for (const [index, value] of expected.entries()) {
+        const limit = limits(rowLargest, start + index);
         const found = worstOf(name, row, actual.data[start + index] ?? Number.NaN, value, limit);
         if (isWorse(found, worst)) worst = found;
       }
@@ -120,6 +176,11 @@ export class Ledger {
     if (problem !== undefined) this.fail(`${name}: ${problem}`);
   }
 
+  /** Notes what the result shall say beside its verdict. */
+  note(what: string): void {
+    this.#notes.push(what);
+  }
+
   /** Notes that the case fails. */
   fail(what: string): void {
     this.#failures.push(what);
@@ -133,6 +194,12 @@ export class Ledger {
       }
     }
     if (this.#compared.size === 0) this.fail("nothing was compared");
+    if (this.#wide > 0) {
+      this.note(
+        `the bounds of ${this.#wide} numbers are too wide to judge by (in ` +
+          `${[...this.#wideTensors].join(", ")}); those are held to the lengths of their sums`,
+      );
+    }
     return {
       passed: this.#failures.length === 0,
       failures: this.#failures,
@@ -140,6 +207,7 @@ export class Ledger {
       worst: this.#worst,
       compared: [...this.#compared],
       skipped: [...this.#skipped],
+      found: this.#found,
     };
   }
 }
@@ -149,11 +217,8 @@ function exactly(): number {
   return 0;
 }
 
-function largestOf(values: Float64Array): number {
-  let largest = 0;
-  for (const value of values) largest = Math.max(largest, Math.abs(value));
-  return largest;
-}
+/** How far a number may be off, from the largest |reference| in its row and its place. */
+type Limits = (rowLargest: number, index: number) => number;
 
 function worstOf(
   tensor: string,

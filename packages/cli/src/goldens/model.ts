@@ -15,10 +15,9 @@ import {
   modelLoss,
   moePart,
 } from "@moiety/models";
-import { type Tolerance, float64Tolerance } from "./budget.ts";
 import { type GoldenCase, type Recorded, type Values, requireTensor } from "./case.ts";
-import { type RunContext, toleranceOf } from "./handler.ts";
-import { Ledger, type Verdict } from "./ledger.ts";
+import { type RunContext, openLedger } from "./handler.ts";
+import type { Ledger, Verdict } from "./ledger.ts";
 import { compareSavedAgain } from "./saved-again.ts";
 import { indexTensor, takeValues } from "./values.ts";
 
@@ -45,21 +44,22 @@ async function compareModel(
   golden: GoldenCase,
   checkpoint: Checkpoint,
   ready: ReadyModel,
-  { backend, precision }: RunContext,
+  context: RunContext,
 ): Promise<Verdict> {
+  const { backend, precision } = context;
   const ids = requireTensor(golden, "input_ids");
-  const tolerance = toleranceOf(precision, sumsBehind(ready.model.config, ids));
-  const ledger = new Ledger(golden.tensors, tolerance, (name) => {
+  // Bounds that are composed through attention and choices grow beyond use with each layer.
+  const own = { ...context, measured: undefined };
+  const ledger = openLedger(golden, own, sumsBehind(ready.model.config, ids), (name) => {
     if (name === "input_ids" || name === "prompt_ids") return true;
     return precision === "f64" && isFloat32(name);
   });
-  for (const [name, values] of await runModel(ready, backend, golden)) {
+  if (precision === "f32")
+    ledger.note("the numbers of a whole model are held to the lengths of their sums");
+  for (const [name, values] of await runModel(ready, context, golden)) {
     ledger.compare(name, values);
-    // What was recorded in float32 is itself off by as much.
-    const other = name.replace("f64", "f32");
-    if (other !== name && ledger.wants(other)) {
-      ledger.compare(other, values, doubled(tolerance));
-    }
+    const twin = name.replace("f64", "f32");
+    if (twin !== name && ledger.wants(twin)) ledger.compareTwin(twin, name, values);
   }
   await compareGreedy(ledger, golden, checkpoint, ready, { backend, precision });
   await compareSavedAgain(ledger, checkpoint, ready);
@@ -69,9 +69,10 @@ async function compareModel(
 /** The forward pass; names are those of the float64 truth. */
 async function runModel(
   { model, params, state, config }: ReadyModel,
-  backend: Backend,
+  context: RunContext,
   golden: GoldenCase,
 ): Promise<ReadonlyMap<string, Values>> {
+  const { backend } = context;
   // Hugging Face's models give routers and add their loss when the configuration or the caller says.
   const withRouters =
     golden.tensors.has("aux_loss.f64") || config.document.value["output_router_logits"] === true;
@@ -90,7 +91,7 @@ async function runModel(
     if (withRouters) return found;
     return Object.fromEntries(Object.entries(found).filter(([name]) => golden.tensors.has(name)));
   });
-  return takeValues(results);
+  return takeValues(results, context);
 }
 
 /**
@@ -159,11 +160,6 @@ async function withModel<R>(
 
 function isFloat32(name: string): boolean {
   return name.split(".").includes("f32");
-}
-
-function doubled(tolerance: Tolerance): Tolerance {
-  if (tolerance === float64Tolerance) return tolerance;
-  return (rowLargest, caseLargest) => 2 * tolerance(rowLargest, caseLargest);
 }
 
 /** Lengths of the sums that feed each other between tokens and loss. */

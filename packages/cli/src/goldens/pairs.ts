@@ -1,6 +1,7 @@
 import type { GoldenCase, Values } from "./case.ts";
 import { requireTensor } from "./case.ts";
 import type { Ledger } from "./ledger.ts";
+import { rearranged } from "./values.ts";
 
 /**
  * Compares the chosen experts and their weights as sets of pairs: several sources choose with an
@@ -19,8 +20,7 @@ export function comparePairs(
     return;
   }
   const width = recorded.shape.at(-1) ?? 1;
-  const selected = new Float64Array(size);
-  const sorted = new Float64Array(size);
+  const places = new Int32Array(size).fill(-1);
   for (let start = 0; start < size; start += width) {
     const free = new Map<number, number[]>();
     for (let place = start; place < start + width; place++) {
@@ -29,11 +29,12 @@ export function comparePairs(
     }
     for (let place = start; place < start + width; place++) {
       const expert = recorded.data[place] ?? Number.NaN;
-      const found = free.get(expert)?.shift();
-      selected[place] = found === undefined ? Number.NaN : expert;
-      sorted[place] = found === undefined ? Number.NaN : (ours.weights.data[found] ?? Number.NaN);
+      places[place] = free.get(expert)?.shift() ?? -1;
     }
   }
-  ledger.compare(experts, { shape: recorded.shape, data: selected });
-  ledger.compare(weights, { shape: requireTensor(golden, weights).shape, data: sorted });
+  const arrange = (from: Float64Array): Float64Array =>
+    Float64Array.from(places, (place) => from[place] ?? Number.NaN);
+  ledger.compare(experts, rearranged(ours.selected, recorded.shape, arrange));
+  const { shape } = requireTensor(golden, weights);
+  ledger.compare(weights, rearranged(ours.weights, shape, arrange));
 }

@@ -14,6 +14,7 @@ import {
   nudge,
   recordedCase,
   renameTensor,
+  reverseShape,
   rewrite,
   testdata,
   withChange,
@@ -64,10 +65,10 @@ describe("the runner of truth cases", () => {
   });
   afterAll(() => backend.dispose());
 
-  const verdictOf = async (golden: GoldenCase, precision: Precision = "f64"): Promise<Verdict> => {
+  const verdictOf = async (golden: GoldenCase): Promise<Verdict> => {
     const choice = handlerOf(golden);
     if ("unsupported" in choice) throw new Error(choice.unsupported);
-    return choice.run(golden, { backend, precision });
+    return choice.run(golden, { backend, precision: "f64" });
   };
 
   const reports = new Map<Precision, Promise<GoldenReport>>();
@@ -85,7 +86,9 @@ describe("the runner of truth cases", () => {
       expect(compared.length, family).toBeGreaterThan(0);
       if (worst !== null) expect(worst.error, family).toBeLessThanOrEqual(1);
       // Where the source is arbitrary, a rule is held instead of every number, and the result says so.
-      if (!arbitrary.has(family)) expect([detail, worst === null], family).toEqual(["", false]);
+      if (arbitrary.has(family)) continue;
+      expect(worst, family).not.toBeNull();
+      expect(detail, family).toMatch(p === "f64" ? /^$/ : /of the budget \(/);
     }
     expect(backend.statistics().liveBuffers).toBe(0);
   });
@@ -173,14 +176,17 @@ describe("the runner of truth cases", () => {
     expect((await verdictOf(reordered)).passed).toBe(true);
   });
 
-  it("fails a float32 run on what is far beyond rounding", async () => {
+  it("fails a float32 run of a model when any compared number is off by 5 parts in 10,000", async () => {
     const golden = await recordedCase("model-olmoe/0");
-    for (const name of ["logits.f32", "logits.f64", "loss.f64", "router_logits.f64.1"]) {
-      const off = withChange(golden, name, (values) => {
-        values[0] = (values[0] ?? 0) + 3e-3;
-      });
-      const verdict = await verdictOf(off, "f32");
-      expect(verdict.failures.join(), name).toContain(name);
+    const choice = handlerOf(golden);
+    if ("unsupported" in choice) throw new Error(choice.unsupported);
+    const { compared, passed, notes } = await choice.run(golden, { backend, precision: "f32" });
+    expect([passed, notes]).toEqual([true, [expect.stringContaining("lengths of their sums")]]);
+    const largest = largestOf([...golden.tensors.values()], compared);
+    for (const name of compared) {
+      const off = withChange(golden, name, nudge(largest, 5e-4));
+      const { failures } = await choice.run(off, { backend, precision: "f32" });
+      expect(failures.join("; "), name).toContain(name);
     }
   });
 
@@ -216,6 +222,13 @@ describe("the runner of truth cases", () => {
         (at) => renameTensor(join(at, tensors), "aux.load_balancing_loss"),
         /no tensor "aux\.load_balancing_loss"/,
       ],
+      [
+        block,
+        (at) => reverseShape(join(at, tensors), "weights.gate.weight"),
+        /gate\.weight.*\[8, 4\]/,
+      ],
+      [block, (at) => reverseShape(join(at, tensors), "output"), /output.*\[8, /],
+      [block, (at) => writeFile(join(at, tensors), new Uint8Array(64)), /tensors\.safetensors/],
       [
         block,
         (at) => renameTensor(join(at, tensors), "weights.gate.weight"),
@@ -260,13 +273,14 @@ describe("the runner of truth cases", () => {
         expect(report, String(message)).toMatchObject({ passed: 1, failed: 1 });
         const failed = report.cases.find(({ status }) => status === "failed") as CaseResult;
         expect(failed.detail).toMatch(message);
-        expect(failed.detail, "a named error, not a crash").not.toMatch(/\n\s+at /);
+        expect(failed.detail, "one line").not.toContain("\n");
+        expect(failed.detail, "no crash").not.toMatch(/TypeError|RangeError|SyntaxError|undefined/);
       });
     }
     expect(backend.statistics().liveBuffers).toBe(0);
   });
 
-  it("says which families and functions are not built", async () => {
+  it("says which families and functions are not built or not known", async () => {
     await withCopies(["mixtral/0", "loss_switch/80010", "model-olmoe/0"], async (folder) => {
       const { rename } = await import("node:fs/promises");
       await rename(join(folder, "mixtral"), join(folder, "brandnew"));
@@ -275,11 +289,11 @@ describe("the runner of truth cases", () => {
         bytes.toString().replace('"model_type": "olmoe"', '"model_type": "deepseek_v3"'),
       );
       const report = await runGoldens(folder, { backend, precision: "f64" });
-      expect(report).toMatchObject({ passed: 0, failed: 0, unsupported: 3 });
+      expect(report).toMatchObject({ passed: 0, failed: 0, unsupported: 3, unknown: 2 });
       expect(report.cases.map(({ detail }) => detail)).toEqual([
-        "the family brandnew is not built yet",
+        "the family brandnew is not known",
         "model-olmoe: whole models of the family deepseek_v3 are not built yet",
-        "the function sinkhole is not built yet",
+        "the function sinkhole is not known",
       ]);
     });
   });

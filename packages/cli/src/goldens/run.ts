@@ -1,8 +1,9 @@
 import { type Dirent } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { ConfigError, MoietyError } from "@moiety/core";
+import { ConfigError } from "@moiety/core";
 import { readCase } from "./case.ts";
+import { runInFloat32 } from "./float32.ts";
 import type { RunContext } from "./handler.ts";
 import { handlerOf } from "./handlers.ts";
 import type { Verdict, Worst } from "./ledger.ts";
@@ -32,6 +33,8 @@ export interface GoldenReport {
   readonly passed: number;
   readonly failed: number;
   readonly unsupported: number;
+  /** How many of the unsupported are of families and functions that nobody here knows. */
+  readonly unknown: number;
   readonly cases: readonly CaseResult[];
 }
 
@@ -54,8 +57,9 @@ export async function runGoldens(
   tell: (result: CaseResult) => void = () => {},
 ): Promise<GoldenReport> {
   const cases: CaseResult[] = [];
+  let unknown = 0;
   for (const place of await findCases(folder)) {
-    const result = await runCase(place, context);
+    const result = await runCase(place, context, () => unknown++);
     tell(result);
     cases.push(result);
   }
@@ -65,6 +69,7 @@ export async function runGoldens(
     passed: count("passed"),
     failed: count("failed"),
     unsupported: count("unsupported"),
+    unknown,
     cases,
   };
 }
@@ -102,7 +107,11 @@ async function foldersIn(folder: string): Promise<string[]> {
     .sort();
 }
 
-async function runCase(place: CasePlace, context: RunContext): Promise<CaseResult> {
+async function runCase(
+  place: CasePlace,
+  context: RunContext,
+  tellUnknown: () => void,
+): Promise<CaseResult> {
   const { family, name } = place;
   const result = (
     status: CaseStatus,
@@ -112,8 +121,14 @@ async function runCase(place: CasePlace, context: RunContext): Promise<CaseResul
   try {
     const golden = await readCase(place.folder, family, name);
     const choice = handlerOf(golden);
-    if ("unsupported" in choice) return result("unsupported", choice.unsupported);
-    const verdict = await choice.run(golden, context);
+    if ("unsupported" in choice) {
+      if (choice.unknown) tellUnknown();
+      return result("unsupported", choice.unsupported);
+    }
+    const verdict =
+      context.precision === "f32"
+        ? await runInFloat32(choice.run, golden, context.backend)
+        : await choice.run(golden, context);
     const detail = [...verdict.failures, ...verdict.notes].join("; ");
     return result(verdict.passed ? "passed" : "failed", detail, verdict);
   } catch (error) {
@@ -128,6 +143,6 @@ const nothing: Pick<Verdict, "worst" | "compared" | "skipped"> = {
 };
 
 function describe(error: unknown): string {
-  if (error instanceof MoietyError) return `${error.name}: ${error.message}`;
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+  const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+  return text.replaceAll(/\s*\n\s*/g, " ");
 }

@@ -1,22 +1,27 @@
 import { type Backend, type FloatDType, type Tensor } from "@moiety/core";
 import type { Values } from "./case.ts";
+import type { RunContext } from "./handler.ts";
 
-/** Reads a tensor as float64, whatever it holds. */
-async function readValues(tensor: Tensor): Promise<Values> {
-  const data = await tensor.read();
+type BoundsOf = RunContext["boundsOf"];
+
+/** Reads a tensor as float64, whatever it holds, with its bounds where it has some. */
+async function readValues(tensor: Tensor, boundsOf: BoundsOf): Promise<Values> {
+  const [data, bounds] = await Promise.all([tensor.read(), boundsOf?.(tensor)]);
   return {
     shape: tensor.shape,
     data: data instanceof Float64Array ? data : Float64Array.from(data),
+    bounds: bounds?.some((bound) => bound !== 0) ? bounds : undefined,
   };
 }
 
-/** Reads tensors by name, all at once, and frees them. */
+/** Reads tensors of a run by name, all at once, and frees them. */
 export async function takeValues(
   tensors: Readonly<Record<string, Tensor>>,
+  { boundsOf }: Pick<RunContext, "boundsOf">,
 ): Promise<ReadonlyMap<string, Values>> {
   const entries = Object.entries(tensors);
   try {
-    const values = await Promise.all(entries.map(([, tensor]) => readValues(tensor)));
+    const values = await Promise.all(entries.map(([, tensor]) => readValues(tensor, boundsOf)));
     return new Map(entries.map(([name], index) => [name, values[index] as Values]));
   } finally {
     for (const [, tensor] of entries) tensor.dispose();
@@ -45,6 +50,22 @@ export function indexTensor(
 /** Uploads a recorded 0/1 mask, flattened. */
 export function maskTensor(backend: Backend, { data }: Values): Tensor {
   return backend.tensor(Array.from(data, (value) => value !== 0));
+}
+
+/** The largest magnitude. */
+export function largestOf(values: Float64Array): number {
+  let largest = 0;
+  for (const value of values) largest = Math.max(largest, Math.abs(value));
+  return largest;
+}
+
+/** Rearranges numbers, and their bounds alike. */
+export function rearranged(
+  { data, bounds }: Values,
+  shape: readonly number[],
+  arrange: (from: Float64Array) => Float64Array,
+): Values {
+  return { shape, data: arrange(data), bounds: bounds && arrange(bounds) };
 }
 
 /** Zeros of a shape. */

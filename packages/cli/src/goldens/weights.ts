@@ -51,7 +51,17 @@ export async function loadWeights(
 /** Takes the values of a leaf apart into the case's tensors of which it is made, by name. */
 export async function splitLeaf(
   binding: TensorBinding,
-  { shape, data }: Values,
+  { shape, data, bounds }: Values,
+): Promise<(readonly [name: string, values: Values])[]> {
+  const parts = await splitData(binding, shape, data);
+  const off = bounds && (await splitData(binding, shape, bounds));
+  return parts.map(([name, part], index) => [name, { ...part, bounds: off?.[index]?.[1].data }]);
+}
+
+async function splitData(
+  binding: TensorBinding,
+  shape: Shape,
+  data: Float64Array,
 ): Promise<(readonly [name: string, values: Values])[]> {
   const entries = splitPath(binding, { dtype: "f64", shape, data });
   return Promise.all(

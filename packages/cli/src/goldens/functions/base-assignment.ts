@@ -1,7 +1,6 @@
 import { baseRouter } from "@moiety/routers";
 import { type GoldenCase, type Values, requireTensor } from "../case.ts";
-import { type CaseHandler, isFloat32Run, toleranceOf } from "../handler.ts";
-import { Ledger } from "../ledger.ts";
+import { type CaseHandler, isFloat32Run, openLedger } from "../handler.ts";
 import { floatTensor, takeValues } from "../values.ts";
 import { routeLogits } from "./route-logits.ts";
 
@@ -12,12 +11,14 @@ const SHORTFALL = 1e-4;
  * `base_assignment`: fairseq's balanced assignment of scores `[T, E]`. The source's auction is the
  * best only to its own ε, so ours is held to balance and to the recorded sum.
  */
-export const baseAssignment: CaseHandler = async (golden, { backend, precision }) => {
+export const baseAssignment: CaseHandler = async (golden, context) => {
+  const { backend, precision } = context;
   const scores = requireTensor(golden, "scores");
   const [tokens = 0, experts = 0] = scores.shape;
-  const ledger = new Ledger(
-    golden.tensors,
-    toleranceOf(precision, [experts]),
+  const ledger = openLedger(
+    golden,
+    context,
+    [experts],
     (name) => isFloat32Run(name) || name === "scores",
   );
   const results = backend.scope(() => {
@@ -25,7 +26,7 @@ export const baseAssignment: CaseHandler = async (golden, { backend, precision }
     const logits = floatTensor(backend, scores, precision);
     return { indices: routeLogits(router, {}, logits, { training: true }).indices };
   });
-  const values = await takeValues(results);
+  const values = await takeValues(results, context);
   const found = values.get("indices")?.data ?? new Float64Array(0);
   const total = totalOf(scores, found);
   const [wanted = Number.NaN] = requireTensor(golden, "total_score").data;

@@ -22,8 +22,8 @@ import {
 } from "@moiety/routers";
 import { type GoldenCase, requireTensor } from "../case.ts";
 import { countOf } from "../config.ts";
-import { type CaseHandler, type RunContext, isFloat32Run, toleranceOf } from "../handler.ts";
-import { Ledger } from "../ledger.ts";
+import { type CaseHandler, type RunContext, isFloat32Run, openLedger } from "../handler.ts";
+import type { Ledger } from "../ledger.ts";
 import { floatTensor, indexTensor, takeValues } from "../values.ts";
 import { type SlotLayout, gatherSlots, nonZero, scatterSlots, slotsOf } from "./slots.ts";
 
@@ -46,17 +46,19 @@ interface Gating {
  * `deepspeed_gating`: DeepSpeed's `top1gating`, `top2gating` and `topkgating` from logits `[T, E]`:
  * combine weights and dispatch mask by slot, counts, the balance loss and gradients.
  */
-export const deepspeedGating: CaseHandler = async (golden, { backend, precision }) => {
+export const deepspeedGating: CaseHandler = async (golden, context) => {
+  const { backend, precision } = context;
   const gating = gatingOf(golden);
   const names = ["logits", "upstream_combine_weights", "mask1_rand"];
-  const ledger = new Ledger(
-    golden.tensors,
-    toleranceOf(precision, [gating.spec.experts, gating.spec.topK]),
+  const ledger = openLedger(
+    golden,
+    context,
+    [gating.spec.experts, gating.spec.topK],
     (name) => isFloat32Run(name) || names.includes(name),
   );
   const logits = floatTensor(backend, requireTensor(golden, "logits"), precision);
   try {
-    const own = await indicesOf(gating, golden, logits, precision);
+    const own = await indicesOf(gating, golden, logits, context);
     const recorded = recordedIndices(golden, gating);
     const replayed = gating.arbitrary && !isEqual(own.placed, recorded) ? recorded : undefined;
     if (replayed) judgeDropping(ledger, gating, own, replayed);
@@ -64,12 +66,12 @@ export const deepspeedGating: CaseHandler = async (golden, { backend, precision 
     const layout = layoutOf(gating, logits.shape[0] ?? 0, own.selected);
     const slots = slotsOf(indices, layout);
     const results = evaluate(gating, golden, { logits, precision, replayed, slots });
-    for (const [name, values] of await takeValues(results)) {
+    for (const [name, values] of await takeValues(results, context)) {
       if (name !== "weights") {
         ledger.compare(name, values);
         continue;
       }
-      const combined = scatterSlots(values.data, slots, layout);
+      const combined = scatterSlots(values, slots, layout);
       ledger.compare("combine_weights", combined);
       if (!replayed) ledger.compare("dispatch_mask", nonZero(combined));
     }
@@ -143,13 +145,13 @@ async function indicesOf(
   gating: Gating,
   golden: GoldenCase,
   logits: Tensor,
-  precision: RunContext["precision"],
+  context: RunContext,
 ): Promise<{ readonly selected: Float64Array; readonly placed: Float64Array }> {
   const results = logits.backend.scope(() => {
-    const { selected, indices } = routeLogits(gating, golden, logits, precision);
+    const { selected, indices } = routeLogits(gating, golden, logits, context.precision);
     return { selected, placed: indices };
   });
-  const values = await takeValues(results);
+  const values = await takeValues(results, context);
   const take = (name: "selected" | "placed"): Float64Array =>
     values.get(name)?.data ?? new Float64Array(0);
   return { selected: take("selected"), placed: take("placed") };

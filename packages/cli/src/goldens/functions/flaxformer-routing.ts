@@ -14,8 +14,7 @@ import { flaxformerBalance, zLoss } from "@moiety/losses";
 import { expertChoiceRouter, linearRouter } from "@moiety/routers";
 import { type GoldenCase, type Values, requireTensor } from "../case.ts";
 import { countOf } from "../config.ts";
-import { type CaseHandler, type RunContext, isFloat32Run, toleranceOf } from "../handler.ts";
-import { Ledger } from "../ledger.ts";
+import { type CaseHandler, type RunContext, isFloat32Run, openLedger } from "../handler.ts";
 import { evenSequences, floatTensor, takeValues, zeroValues } from "../values.ts";
 import { routeLogits } from "./route-logits.ts";
 import { gatherSlots, nonZero, scatterSlots, slotsOf } from "./slots.ts";
@@ -44,22 +43,27 @@ interface Placement {
  * `flaxformer_routing`: flaxformer's routers (experts choose, tokens choose by mask or by scatter)
  * from logits `[G, T, E]`: their buffers, losses and gradients.
  */
-export const flaxformerRouting: CaseHandler = async (golden, { backend, precision }) => {
+export const flaxformerRouting: CaseHandler = async (golden, context) => {
+  const { backend, precision } = context;
   const setting = settingOf(golden);
   const { groups } = setting;
-  const ledger = new Ledger(
-    golden.tensors,
-    toleranceOf(precision, [groups.experts, groups.length]),
+  const ledger = openLedger(
+    golden,
+    context,
+    [groups.experts, groups.length],
     (name) => isFloat32Run(name) || name === "logits" || name === "upstream_combine",
   );
   const rows = [groups.count * groups.length, groups.experts];
   const logits = floatTensor(backend, requireTensor(golden, "logits"), precision, rows);
   try {
-    const choices = await takeValues(backend.scope(() => choicesOf(setting.route(logits))));
+    const choices = await takeValues(
+      backend.scope(() => choicesOf(setting.route(logits))),
+      context,
+    );
     const placement = place(setting, (name) => choices.get(name) ?? zeroValues([0]));
     for (const [name, values] of Object.entries(placement.tensors)) ledger.compare(name, values);
     const results = evaluate(setting, golden, { logits, precision, slots: placement.slots });
-    for (const [name, values] of await takeValues(results)) ledger.compare(name, values);
+    for (const [name, values] of await takeValues(results, context)) ledger.compare(name, values);
   } finally {
     logits.dispose();
   }
@@ -146,7 +150,7 @@ function place(setting: Setting, take: (name: string) => Values): Placement {
     return { tensors, slots: Int32Array.from(weights.data, (_, at) => at) };
   }
   const slots = slotsOf(take("indices").data, layout);
-  const combined = scatterSlots(weights.data, slots, layout);
+  const combined = scatterSlots(weights, slots, layout);
   return { tensors: { combine: combined, dispatch_mask: nonZero(combined) }, slots };
 }
 

@@ -2,18 +2,16 @@ import { FormatError, type Tensor, routeTokens, valueAndGrad } from "@moiety/cor
 import { huggingFaceBalance } from "@moiety/losses";
 import { type GoldenCase, isObject, requireTensor } from "../case.ts";
 import { countOf } from "../config.ts";
-import { type RunContext, isFloat32Run, toleranceOf } from "../handler.ts";
-import { Ledger, type Verdict } from "../ledger.ts";
+import { type RunContext, isFloat32Run, openLedger } from "../handler.ts";
+import type { Verdict } from "../ledger.ts";
 import { floatTensor, maskTensor, takeValues } from "../values.ts";
 
 /**
  * `loss_load_balancing`: Hugging Face's pooled balance loss of several layers' logits, and its
  * gradient. dbrx's copy of the function takes the router's probabilities.
  */
-export async function lossLoadBalancing(
-  golden: GoldenCase,
-  { backend, precision }: RunContext,
-): Promise<Verdict> {
+export async function lossLoadBalancing(golden: GoldenCase, context: RunContext): Promise<Verdict> {
+  const { backend, precision } = context;
   const { config, tensors } = golden;
   const [layers, experts, topK] = (["num_layers", "num_experts", "top_k"] as const).map((key) =>
     countOf(config, key),
@@ -42,12 +40,13 @@ export async function lossLoadBalancing(
     return { loss: value, ...(Object.fromEntries(gradients) as Record<string, Tensor>) };
   });
   const tokens = (inputs[0]?.shape[0] ?? 0) * layers;
-  const ledger = new Ledger(
-    tensors,
-    toleranceOf(precision, [tokens, experts, experts]),
+  const ledger = openLedger(
+    golden,
+    context,
+    [tokens, experts, experts],
     (name) => isFloat32Run(name) || name === "attention_mask" || names.includes(name),
   );
-  for (const [name, values] of await takeValues(results)) ledger.compare(name, values);
+  for (const [name, values] of await takeValues(results, context)) ledger.compare(name, values);
   return ledger.close();
 }
 

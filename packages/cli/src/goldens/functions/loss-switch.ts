@@ -1,18 +1,16 @@
 import { type Routing, type Tensor, softmax, takeAlong, valueAndGrad } from "@moiety/core";
 import { huggingFaceSwitchBalance, zLoss } from "@moiety/losses";
 import { type GoldenCase, requireTensor } from "../case.ts";
-import { type RunContext, isFloat32Run, toleranceOf } from "../handler.ts";
-import { Ledger, type Verdict } from "../ledger.ts";
+import { type RunContext, isFloat32Run, openLedger } from "../handler.ts";
+import type { Verdict } from "../ledger.ts";
 import { evenSequences, floatTensor, indexTensor, takeValues } from "../values.ts";
 
 /**
  * `loss_switch`: balance and z-loss of Hugging Face's Switch Transformer from logits `[G, T, E]` and
  * the experts of tokens, and their gradients.
  */
-export async function lossSwitch(
-  golden: GoldenCase,
-  { backend, precision }: RunContext,
-): Promise<Verdict> {
+export async function lossSwitch(golden: GoldenCase, context: RunContext): Promise<Verdict> {
+  const { backend, precision } = context;
   const logits = requireTensor(golden, "logits");
   const chosen = requireTensor(golden, "expert_indices");
   const losses = [
@@ -51,11 +49,12 @@ export async function lossSwitch(
     }
     return found;
   });
-  const ledger = new Ledger(
-    golden.tensors,
-    toleranceOf(precision, [rows, experts, experts]),
+  const ledger = openLedger(
+    golden,
+    context,
+    [rows, experts, experts],
     (name) => isFloat32Run(name) || name === "logits" || name === "expert_indices",
   );
-  for (const [name, values] of await takeValues(results)) ledger.compare(name, values);
+  for (const [name, values] of await takeValues(results, context)) ledger.compare(name, values);
   return ledger.close();
 }

@@ -2,8 +2,8 @@ import { type RouteContext, type Tensor } from "@moiety/core";
 import { type MegatronOptions, type ReplayContext, megatronRouter } from "@moiety/routers";
 import { type GoldenCase, type Values, requireTensor } from "../case.ts";
 import { countOf } from "../config.ts";
-import { type CaseHandler, type RunContext, isFloat32Run, toleranceOf } from "../handler.ts";
-import { Ledger } from "../ledger.ts";
+import { type CaseHandler, type RunContext, isFloat32Run, openLedger } from "../handler.ts";
+import type { Ledger } from "../ledger.ts";
 import { floatTensor, indexTensor, takeValues, zeroValues } from "../values.ts";
 import { choiceMap, spreadChoices } from "./choice-maps.ts";
 import { routeLogits } from "./route-logits.ts";
@@ -13,7 +13,7 @@ import { routeLogits } from "./route-logits.ts";
  * before and after. Which of equals it drops, and what it pads with, is arbitrary in the source.
  */
 export const megatronDropping: CaseHandler = async (golden, context) => {
-  const { config, tensors } = golden;
+  const { config } = golden;
   const experts = countOf(config, "num_experts");
   const byPosition = config["drop_policy"] === "position";
   const dropless: MegatronOptions = {
@@ -27,9 +27,10 @@ export const megatronDropping: CaseHandler = async (golden, context) => {
     moeExpertCapacityFactor: Number(config["capacity_factor"]),
     moeTokenDropPolicy: byPosition ? "position" : "probs",
   };
-  const ledger = new Ledger(
-    tensors,
-    toleranceOf(context.precision, [experts]),
+  const ledger = openLedger(
+    golden,
+    context,
+    [experts],
     (name) => isFloat32Run(name) || name === "logits",
   );
   const before = await mapsOf(golden, dropless, context);
@@ -63,9 +64,10 @@ interface Maps {
 async function mapsOf(
   golden: GoldenCase,
   options: MegatronOptions,
-  { backend, precision }: RunContext,
+  run: RunContext,
   placed?: Values,
 ): Promise<Maps> {
+  const { backend, precision } = run;
   const results = backend.scope((): Record<string, Tensor> => {
     const logits = floatTensor(backend, requireTensor(golden, "logits"), precision);
     const replay: ReplayContext = { placed: placed && indexTensor(backend, placed) };
@@ -78,7 +80,7 @@ async function mapsOf(
       selected,
     };
   });
-  const values = await takeValues(results);
+  const values = await takeValues(results, run);
   const take = (name: keyof Maps): Values => values.get(name) ?? zeroValues([0]);
   return { probs: take("probs"), map: take("map"), selected: take("selected") };
 }

@@ -2,8 +2,7 @@ import { type Tensor, mul, sum, valueAndGrad } from "@moiety/core";
 import { sinkhorn, sinkhornRouter } from "@moiety/routers";
 import { requireTensor } from "../case.ts";
 import { countOf } from "../config.ts";
-import { type CaseHandler, isFloat32Run, toleranceOf } from "../handler.ts";
-import { Ledger } from "../ledger.ts";
+import { type CaseHandler, isFloat32Run, openLedger } from "../handler.ts";
 import { floatTensor, takeValues } from "../values.ts";
 import { choiceMap, spreadChoices } from "./choice-maps.ts";
 import { routeLogits } from "./route-logits.ts";
@@ -12,15 +11,17 @@ import { routeLogits } from "./route-logits.ts";
  * `megatron_sinkhorn`: Megatron-LM's Sinkhorn routing of logits `[T, E]`. The normalised matrix is
  * held to 1e-3, because the source stops as soon as a tolerance is met.
  */
-export const megatronSinkhorn: CaseHandler = async (golden, { backend, precision }) => {
-  const { config, tensors } = golden;
+export const megatronSinkhorn: CaseHandler = async (golden, context) => {
+  const { backend, precision } = context;
+  const { config } = golden;
   const [experts, topK] = [countOf(config, "num_experts"), countOf(config, "topk")];
   const training = config["training"] === true;
   const tolerance = typeof config["tol"] === "number" ? config["tol"] : undefined;
   const router = sinkhornRouter({ hiddenSize: experts, numExperts: experts, topK, tolerance });
-  const ledger = new Ledger(
-    tensors,
-    toleranceOf(precision, [experts, experts]),
+  const ledger = openLedger(
+    golden,
+    context,
+    [experts, experts],
     (name) => isFloat32Run(name) || name === "logits" || name === "upstream_scores",
   );
   const results = backend.scope(() => {
@@ -41,7 +42,7 @@ export const megatronSinkhorn: CaseHandler = async (golden, { backend, precision
     };
   });
   const matrix = "sinkhorn_norm_logits";
-  for (const [name, values] of await takeValues(results)) {
+  for (const [name, values] of await takeValues(results, context)) {
     if (name !== matrix) ledger.compare(name, values);
     else ledger.compare(name, values, (row) => 1e-3 * row);
   }

@@ -4,8 +4,7 @@ import { megatronBalance, zLoss } from "@moiety/losses";
 import { type MegatronOptions, megatronRouter } from "@moiety/routers";
 import { type GoldenCase, requireTensor } from "../case.ts";
 import { countOf } from "../config.ts";
-import { type CaseHandler, isFloat32Run, toleranceOf } from "../handler.ts";
-import { Ledger } from "../ledger.ts";
+import { type CaseHandler, isFloat32Run, openLedger } from "../handler.ts";
 import { floatTensor, takeValues } from "../values.ts";
 import { choiceMap, spreadChoices } from "./choice-maps.ts";
 import { routeLogits } from "./route-logits.ts";
@@ -17,14 +16,16 @@ const LOSSES = { aux_loss_coeff_: megatronBalance, z_loss_coeff_: zLoss } as con
  * `megatron_topk`: Megatron-LM's top-k routing of logits `[T, E]`, its balance loss with the scores
  * and choices that it is made of, its z-loss, and gradients.
  */
-export const megatronTopK: CaseHandler = async (golden, { backend, precision }) => {
+export const megatronTopK: CaseHandler = async (golden, context) => {
+  const { backend, precision } = context;
   const options = megatronOptionsOf(golden.config);
   const { numMoeExperts: experts, moeRouterTopk: k = 2 } = options;
   const router = megatronRouter(options);
   const losses = lossesOf(golden);
-  const ledger = new Ledger(
-    golden.tensors,
-    toleranceOf(precision, [experts, experts, requireTensor(golden, "logits").shape[0] ?? 0]),
+  const ledger = openLedger(
+    golden,
+    context,
+    [experts, experts, requireTensor(golden, "logits").shape[0] ?? 0],
     (name) => isFloat32Run(name) || ["logits", "upstream_probs", "expert_bias"].includes(name),
   );
   const results = backend.scope(() => {
@@ -61,7 +62,7 @@ export const megatronTopK: CaseHandler = async (golden, { backend, precision }) 
       "grad_aux.logits": step(true).grads.logits as Tensor,
     };
   });
-  for (const [name, values] of await takeValues(results)) ledger.compare(name, values);
+  for (const [name, values] of await takeValues(results, context)) ledger.compare(name, values);
   return ledger.close();
 };
 

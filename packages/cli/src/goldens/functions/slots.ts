@@ -1,4 +1,5 @@
 import type { Values } from "../case.ts";
+import { rearranged } from "../values.ts";
 
 /** Choices on the host, as sources with slots of fixed capacity lay them out. */
 export interface SlotLayout {
@@ -43,14 +44,17 @@ export function slotsOf(indices: ArrayLike<number>, layout: SlotLayout): Int32Ar
 
 /** Values of choices `[T · k]` at their slots: `[T, E, C]`. */
 export function scatterSlots(
-  values: ArrayLike<number>,
+  values: Values,
   slots: Int32Array,
   { tokens, experts, capacity }: SlotLayout,
 ): Values {
-  const data = new Float64Array(tokens * experts * capacity);
-  for (const [place, slot] of slots.entries())
-    if (slot >= 0) data[slot] = values[place] ?? Number.NaN;
-  return { shape: [tokens, experts, capacity], data };
+  return rearranged(values, [tokens, experts, capacity], (from) => {
+    const data = new Float64Array(tokens * experts * capacity);
+    for (const [place, slot] of slots.entries()) {
+      if (slot >= 0) data[slot] = from[place] ?? Number.NaN;
+    }
+    return data;
+  });
 }
 
 /** What stands at the slots of choices: `[T · k]`, 0 where there is no slot. */
@@ -59,6 +63,12 @@ export function gatherSlots(values: Float64Array, slots: Int32Array): Float64Arr
 }
 
 /** 1 where a value is not 0. */
-export function nonZero({ shape, data }: Values): Values {
-  return { shape, data: data.map((value) => (value === 0 ? 0 : 1)) };
+export function nonZero({ shape, data, bounds }: Values): Values {
+  const mayBeZero = (bound: number, at: number): number =>
+    bound > 0 && bound >= Math.abs(data[at] ?? 0) ? 1 : 0;
+  return {
+    shape,
+    data: data.map((value) => (value === 0 ? 0 : 1)),
+    bounds: bounds?.map(mayBeZero),
+  };
 }

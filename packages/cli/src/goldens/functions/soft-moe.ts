@@ -17,11 +17,10 @@ import {
   softRouter,
 } from "@moiety/routers";
 import type { Precision } from "../budget.ts";
-import { type GoldenCase, type Recorded, requireTensor } from "../case.ts";
+import { type GoldenCase, type Recorded, type Values, requireTensor } from "../case.ts";
 import { countOf } from "../config.ts";
-import { type CaseHandler, isFloat32Run, toleranceOf } from "../handler.ts";
-import { Ledger } from "../ledger.ts";
-import { evenSequences, floatTensor, takeValues } from "../values.ts";
+import { type CaseHandler, isFloat32Run, openLedger } from "../handler.ts";
+import { evenSequences, floatTensor, rearranged, takeValues } from "../values.ts";
 
 /** What stands behind `experts.experts.N.` in the source. */
 const LEAVES = { up: "0.weight", upBias: "0.bias", down: "3.weight", downBias: "3.bias" } as const;
@@ -35,7 +34,8 @@ interface Given {
 }
 
 /** `soft_moe`: lucidrains' Soft MoE layer with its norms, GELU or GEGLU experts, and gradients. */
-export const softMoe: CaseHandler = async (golden, { backend, precision }) => {
+export const softMoe: CaseHandler = async (golden, context) => {
+  const { backend, precision } = context;
   const { config } = golden;
   const options: SoftOptions = {
     hiddenSize: countOf(config, "dim"),
@@ -47,9 +47,10 @@ export const softMoe: CaseHandler = async (golden, { backend, precision }) => {
   const { hiddenSize, numExperts } = options;
   const [groups = 0, length = 0] = requireTensor(golden, "x").shape;
   const [inner = 0] = requireTensor(golden, `weights.${expertName("upBias", 0)}`).shape;
-  const ledger = new Ledger(
-    golden.tensors,
-    toleranceOf(precision, sumsBehind(options, length, inner)),
+  const ledger = openLedger(
+    golden,
+    context,
+    sumsBehind(options, length, inner),
     (name) => isFloat32Run(name) || name.startsWith("weights.") || ["x", "upstream"].includes(name),
   );
   const isGated = config["geglu"] === true;
@@ -78,10 +79,9 @@ export const softMoe: CaseHandler = async (golden, { backend, precision }) => {
       const gradients = leavesOf(grads).map(({ path, leaf }) => [path, leaf as Tensor] as const);
       return { ...aux, ...Object.fromEntries(gradients) } as Record<string, Tensor>;
     });
-    for (const [path, { shape, data }] of await takeValues(results)) {
-      for (const [name, part] of partsOf(path, data, numExperts)) {
-        const own = golden.tensors.get(name)?.shape ?? shape;
-        ledger.compare(name, { shape: own, data: part });
+    for (const [path, values] of await takeValues(results, context)) {
+      for (const [name, part] of partsOf(path, values, numExperts)) {
+        ledger.compare(name, { ...part, shape: golden.tensors.get(name)?.shape ?? values.shape });
       }
     }
   } finally {
@@ -170,21 +170,21 @@ function expertName(leaf: keyof typeof LEAVES, expert: number): string {
 /** The recorded names of a result, by the path under which it comes, and the numbers of each. */
 function partsOf(
   path: string,
-  data: Float64Array,
+  values: Values,
   experts: number,
-): (readonly [name: string, part: Float64Array])[] {
+): (readonly [name: string, part: Values])[] {
   if (path.startsWith("experts.")) {
     const leaf = path.slice("experts.".length) as keyof typeof LEAVES;
-    const size = data.length / experts;
+    const size = values.data.length / experts;
     return Array.from({ length: experts }, (_, expert) => [
       `grad.weights.${expertName(leaf, expert)}`,
-      data.subarray(expert * size, (expert + 1) * size),
+      rearranged(values, [size], (from) => from.subarray(expert * size, (expert + 1) * size)),
     ]);
   }
-  if (path === "router.slots") return [["grad.weights.slot_embeds", data]];
+  if (path === "router.slots") return [["grad.weights.slot_embeds", values]];
   if (path.startsWith("router.")) {
     const own = path.slice("router.".length).replace("slotNorm", "slot_norm");
-    return [[`grad.weights.${own}`, data]];
+    return [[`grad.weights.${own}`, values]];
   }
-  return [[path === "x" ? "grad.x" : path, data]];
+  return [[path === "x" ? "grad.x" : path, values]];
 }

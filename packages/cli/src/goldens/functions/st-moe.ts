@@ -16,9 +16,9 @@ import { stMoeBalance, zLoss } from "@moiety/losses";
 import { type StMoeOptions, stMoeRouter } from "@moiety/routers";
 import { type GoldenCase, type Values, requireTensor } from "../case.ts";
 import { countOf } from "../config.ts";
-import { type CaseHandler, type RunContext, isFloat32Run, toleranceOf } from "../handler.ts";
-import { Ledger } from "../ledger.ts";
-import { evenSequences, floatTensor, takeValues, zeroValues } from "../values.ts";
+import { type CaseHandler, type RunContext, isFloat32Run, openLedger } from "../handler.ts";
+import type { Ledger } from "../ledger.ts";
+import { evenSequences, floatTensor, rearranged, takeValues, zeroValues } from "../values.ts";
 import { nonZero, scatterSlots, slotsOf } from "./slots.ts";
 
 /** Leaves of the layer, by what follows `experts.experts.N.` in the source. */
@@ -57,13 +57,15 @@ interface Setting {
  * `st_moe`: lucidrains' ST-MoE layer: gating with its slots, GEGLU experts with a scale, both losses,
  * and gradients through the straight-through dispatch.
  */
-export const stMoe: CaseHandler = async (golden, { backend, precision }) => {
+export const stMoe: CaseHandler = async (golden, context) => {
+  const { backend, precision } = context;
   const setting = settingOf(golden);
   const { options, tokens, sequences, topK } = setting;
   const experts = options.numExperts;
-  const ledger = new Ledger(
-    golden.tensors,
-    toleranceOf(precision, [options.hiddenSize, experts, topK, options.hiddenSize, tokens]),
+  const ledger = openLedger(
+    golden,
+    context,
+    [options.hiddenSize, experts, topK, options.hiddenSize, tokens],
     (name) => isFloat32Run(name) || name.startsWith("weights.") || ["x", "upstream"].includes(name),
   );
   const params = loadParams(golden, setting, backend, precision);
@@ -73,17 +75,18 @@ export const stMoe: CaseHandler = async (golden, { backend, precision }) => {
   ]);
   try {
     const forward = backend.scope(() => runLayer(setting, params));
-    const values = await takeValues(forward);
+    const values = await takeValues(forward, context);
     const take = (name: string): Values => values.get(name) ?? zeroValues([0]);
     for (const name of ["output", "router_logits", "router_probs"])
       ledger.compare(name, take(name));
     for (const name of ["balance_loss", "router_z_loss", "total_aux_loss"]) {
       ledger.compare(`aux.${name}`, take(`aux.${name}`));
     }
-    compareSlots(ledger, setting, take("selected"), take("indices"), take("weights"));
+    compareSlots(ledger, setting, take);
     for (const prefix of ["grad", "grad_aux"] as const) {
       const gradients = gradientsOf(setting, params, upstream, prefix === "grad_aux");
-      await compareGradients(ledger, golden, prefix, gradients, experts);
+      const found = await takeValues(gradients, context);
+      compareGradients(ledger, golden, prefix, found, experts);
     }
   } finally {
     for (const { leaf } of leavesOf({ params, upstream })) if ("dispose" in leaf) leaf.dispose();
@@ -198,10 +201,9 @@ function runLayer(setting: Setting, params: Params): Record<string, Tensor> {
 function compareSlots(
   ledger: Ledger,
   { options, training, sequences, tokens, topK }: Setting,
-  selected: Values,
-  indices: Values,
-  weights: Values,
+  take: (name: string) => Values,
 ): void {
+  const [selected, indices] = [take("selected"), take("indices")];
   const experts = options.numExperts;
   const factor = training
     ? (options.capacityFactorTrain ?? 1.25)
@@ -216,15 +218,14 @@ function compareSlots(
     groupSize: tokens,
     choiceFirst: true,
   };
-  const combined = scatterSlots(weights.data, slotsOf(indices.data, layout), layout);
+  const combined = scatterSlots(take("weights"), slotsOf(indices.data, layout), layout);
   ledger.compare("combine_tensor", combined);
   ledger.compare("dispatch_tensor", nonZero(combined));
   ledger.compare("expert_capacity", { shape: [], data: Float64Array.of(capacity) });
-  const byChoice = Float64Array.from(
-    { length: rows * topK },
-    (_, at) => selected.data[(at % rows) * topK + Math.floor(at / rows)] ?? Number.NaN,
+  const byChoice = rearranged(selected, [topK, sequences, tokens], (from) =>
+    from.map((_, at) => from[(at % rows) * topK + Math.floor(at / rows)] ?? Number.NaN),
   );
-  ledger.compare("selected_experts", { shape: [topK, sequences, tokens], data: byChoice });
+  ledger.compare("selected_experts", byChoice);
 }
 
 function gradientsOf(
@@ -243,14 +244,14 @@ function gradientsOf(
   });
 }
 
-async function compareGradients(
+function compareGradients(
   ledger: Ledger,
   golden: GoldenCase,
   prefix: "grad" | "grad_aux",
-  gradients: Record<string, Tensor>,
+  gradients: ReadonlyMap<string, Values>,
   experts: number,
-): Promise<void> {
-  for (const [leaf, found] of await takeValues(gradients)) {
+): void {
+  for (const [leaf, found] of gradients) {
     if (leaf === "x" || leaf === "gate") {
       compareTo(ledger, golden, prefix, leaf === "x" ? "x" : `weights.${GATE}`, found);
       continue;
@@ -258,11 +259,11 @@ async function compareGradients(
     const shape = found.shape.slice(1);
     const size = found.data.length / experts;
     for (let expert = 0; expert < experts; expert++) {
-      const data = found.data.slice(expert * size, (expert + 1) * size);
-      compareTo(ledger, golden, prefix, `weights.${nameOf(leaf as ExpertLeaf, expert)}`, {
-        shape,
-        data,
-      });
+      const part = rearranged(found, shape, (from) =>
+        from.slice(expert * size, (expert + 1) * size),
+      );
+      const name = `weights.${nameOf(leaf as ExpertLeaf, expert)}`;
+      compareTo(ledger, golden, prefix, name, part);
     }
   }
 }

@@ -23,9 +23,9 @@ import { expertChoiceRouter, vmoeRouter } from "@moiety/routers";
 import type { Precision } from "../budget.ts";
 import { type GoldenCase, type Values, isObject, requireTensor } from "../case.ts";
 import { countOf } from "../config.ts";
-import { type CaseHandler, isFloat32Run, toleranceOf } from "../handler.ts";
-import { Ledger } from "../ledger.ts";
-import { evenSequences, floatTensor, takeValues, zeroValues } from "../values.ts";
+import { type CaseHandler, isFloat32Run, openLedger } from "../handler.ts";
+import type { Ledger } from "../ledger.ts";
+import { evenSequences, floatTensor, rearranged, takeValues, zeroValues } from "../values.ts";
 import { type VmoeGroups, compareItemSlots, compareTokenSlots } from "./vmoe-slots.ts";
 
 interface Given {
@@ -48,18 +48,23 @@ const NAMES: Readonly<Record<string, string>> = {
  * `vmoe_block`: V-MoE's layer, tokens choosing experts under a capacity or experts choosing tokens,
  * with its metrics, losses, slots and gradients. Losses are of each group, and are added up.
  */
-export const vmoeBlock: CaseHandler = async (golden, { backend, precision }) => {
+export const vmoeBlock: CaseHandler = async (golden, context) => {
+  const { backend, precision } = context;
   const setting = settingOf(golden);
   const { groups } = setting;
   const [, inner = 0, width = 0] = requireTensor(golden, "weights.Mlp.Dense_1.kernel").shape;
-  const ledger = new Ledger(
-    golden.tensors,
-    toleranceOf(precision, [width, groups.experts, width, inner, groups.length, inner, width]),
+  const ledger = openLedger(
+    golden,
+    context,
+    [width, groups.experts, width, inner, groups.length, inner, width],
     (name) => isFloat32Run(name) || name.startsWith("weights.") || ["x", "upstream"].includes(name),
   );
   const given = load(golden, backend, precision);
   try {
-    const forward = await takeValues(backend.scope(() => run(setting, given).found));
+    const forward = await takeValues(
+      backend.scope(() => run(setting, given).found),
+      context,
+    );
     const take = (name: string): Values => forward.get(name) ?? zeroValues([0]);
     for (const name of ["output", "router_logits"]) ledger.compare(name, take(name));
     if (setting.experts === "choose") compareItemSlots(ledger, groups, take);
@@ -79,7 +84,7 @@ export const vmoeBlock: CaseHandler = async (golden, { backend, precision }) => 
         })(given);
         return Object.fromEntries(leavesOf(grads).map(({ path, leaf }) => [path, leaf as Tensor]));
       });
-      for (const [path, values] of await takeValues(gradients)) {
+      for (const [path, values] of await takeValues(gradients, context)) {
         const own = path === "router.weight" ? transposed(values) : values;
         compareGradient(ledger, golden, `${prefix}.${NAMES[path]}`, own);
       }
@@ -236,13 +241,11 @@ function load(golden: GoldenCase, backend: Backend, precision: Precision): Given
 }
 
 /** The router's kernel is `[H, E]` in the case, and its weight `[E, H]` here. */
-function transposed({ shape, data }: Values): Values {
-  const [rows = 0, columns = 0] = shape;
-  const turned = Float64Array.from(
-    data,
-    (_, at) => data[(at % rows) * columns + Math.floor(at / rows)] ?? Number.NaN,
+function transposed(values: Values): Values {
+  const [rows = 0, columns = 0] = values.shape;
+  return rearranged(values, [columns, rows], (from) =>
+    from.map((_, at) => from[(at % rows) * columns + Math.floor(at / rows)] ?? Number.NaN),
   );
-  return { shape: [columns, rows], data: turned };
 }
 
 /** A gradient that was not recorded with losses is what it is without them. */

@@ -1,5 +1,6 @@
 import type { Values } from "../case.ts";
 import type { Ledger } from "../ledger.ts";
+import { rearranged } from "../values.ts";
 import { type SlotLayout, nonZero, scatterSlots, slotsOf } from "./slots.ts";
 
 /** Groups of tokens, each of which has places for itself. */
@@ -29,7 +30,7 @@ export function compareTokenSlots(
   }
   const capacity = ledger.shapeOf("combine_weights")?.at(-1) ?? 0;
   const slots = slotsOf(take("indices").data, { ...layout, capacity });
-  const combined = scatterSlots(take("weights").data, slots, { ...layout, capacity });
+  const combined = scatterSlots(take("weights"), slots, { ...layout, capacity });
   ledger.compare("combine_weights", combined);
   ledger.compare("dispatch_weights", nonZero(combined));
 }
@@ -73,14 +74,19 @@ export function compareItemSlots(
   ledger.compare("combine_weights", combined);
   ledger.compare("dispatch_weights", nonZero(combined));
   const { count, length, experts } = groups;
-  const weights = take("weights").data;
+  const { data: weights, bounds: off = new Float64Array(weights.length) } = take("weights");
   const ofGroup = (list: ArrayLike<number>, group: number, size: number): number[] =>
     Array.from(list).slice(group * size, (group + 1) * size);
   const perGroup = (metric: string, of: (group: number) => number): void => {
     const data = Float64Array.from({ length: count }, (_, group) => of(group));
-    ledger.compare(`metric.${metric}`, { shape: [count], data });
+    // The least and the most of numbers are off by no more than the number that is off most.
+    const bounds = metric.endsWith("_gate")
+      ? Float64Array.from({ length: count }, (_, group) => Math.max(0, ...chosen(group, off)))
+      : undefined;
+    ledger.compare(`metric.${metric}`, { shape: [count], data, bounds });
   };
-  const chosen = (group: number): number[] => ofGroup(weights, group, weights.length / count);
+  const chosen = (group: number, of: Float64Array = weights): number[] =>
+    ofGroup(of, group, of.length / count);
   const loads = (group: number): number[] => ofGroup(perToken, group, length);
   perGroup("min_selected_gate", (group) => Math.min(...chosen(group)));
   perGroup("max_selected_gate", (group) => Math.max(...chosen(group)));
@@ -103,14 +109,19 @@ export function spreadItems(
 ): { readonly combined: Values; readonly perToken: Int32Array } {
   const places = tokens.shape.at(-1) ?? 0;
   const total = count * length;
-  const data = new Float64Array(total * experts * places);
   const perToken = new Int32Array(total);
-  for (const [at, token] of tokens.data.entries()) {
-    if (token >= total) continue;
-    const place = at % places;
-    const expert = Math.floor(at / places) % experts;
-    data[(token * experts + expert) * places + place] = weights.data[at] ?? Number.NaN;
-    perToken[token] = (perToken[token] ?? 0) + 1;
+  for (const token of tokens.data) {
+    if (token < total) perToken[token] = (perToken[token] ?? 0) + 1;
   }
-  return { combined: { shape: [total, experts, places], data }, perToken };
+  const combined = rearranged(weights, [total, experts, places], (from) => {
+    const data = new Float64Array(total * experts * places);
+    for (const [at, token] of tokens.data.entries()) {
+      if (token >= total) continue;
+      const place = at % places;
+      const expert = Math.floor(at / places) % experts;
+      data[(token * experts + expert) * places + place] = from[at] ?? Number.NaN;
+    }
+    return data;
+  });
+  return { combined, perToken };
 }

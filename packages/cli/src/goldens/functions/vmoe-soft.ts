@@ -11,12 +11,12 @@ import {
 import { type SoftParams, softRouter } from "@moiety/routers";
 import { requireTensor } from "../case.ts";
 import { countOf } from "../config.ts";
-import { type CaseHandler, isFloat32Run, toleranceOf } from "../handler.ts";
-import { Ledger } from "../ledger.ts";
+import { type CaseHandler, isFloat32Run, openLedger } from "../handler.ts";
 import { evenSequences, floatTensor, takeValues } from "../values.ts";
 
 /** `vmoe_soft`: vmoe's Soft MoE around experts y = tanh(slot), with its slots and gradients. */
-export const vmoeSoft: CaseHandler = async (golden, { backend, precision }) => {
+export const vmoeSoft: CaseHandler = async (golden, context) => {
+  const { backend, precision } = context;
   const { config } = golden;
   const [experts, slots, width] = [
     countOf(config, "num_experts"),
@@ -27,9 +27,10 @@ export const vmoeSoft: CaseHandler = async (golden, { backend, precision }) => {
   const [groups = 0, length = 0] = x.shape;
   const router = softRouter({ hiddenSize: width, numExperts: experts, numSlots: slots });
   const rows = [groups * length, width];
-  const ledger = new Ledger(
-    golden.tensors,
-    toleranceOf(precision, [width, width, experts * slots, length, experts * slots]),
+  const ledger = openLedger(
+    golden,
+    context,
+    [width, width, experts * slots, length, experts * slots],
     (name) => isFloat32Run(name) || name.startsWith("weights.") || ["x", "upstream"].includes(name),
   );
   const results = backend.scope(() => {
@@ -73,9 +74,9 @@ export const vmoeSoft: CaseHandler = async (golden, { backend, precision }) => {
       "grad.weights.mu": transpose(grads.router.slots as Tensor, { permutation: [2, 0, 1] }),
     };
   });
-  for (const [name, { data }] of await takeValues(results)) {
+  for (const [name, values] of await takeValues(results, context)) {
     // The same numbers in the same order, with the slots of all experts in one axis or in two.
-    ledger.compare(name, { shape: requireTensor(golden, name).shape, data });
+    ledger.compare(name, { ...values, shape: requireTensor(golden, name).shape });
   }
   return ledger.close();
 };

@@ -27,15 +27,18 @@ export function withChange(
 }
 
 /**
- * Changes the largest number of a tensor by a part in a million, and a whole number by one. What is
+ * Changes the largest number of a tensor by a part, and a whole number by one. What is
  * zero or rounding noise has no such part of its own; there it is one of the `largest` in the case.
  */
-export function nudge(largest: number): (values: Float64Array, tensor: Recorded) => void {
+export function nudge(
+  largest: number,
+  share = 1e-6,
+): (values: Float64Array, tensor: Recorded) => void {
   return (values, { isInteger }) => {
     const size = values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
     const place = isInteger ? 0 : values.findIndex((value) => Math.abs(value) === size);
     const value = values[place] ?? Number.NaN;
-    const part = 1e-6 * (size > 1e-6 * largest ? value : largest);
+    const part = share * (size > 1e-6 * largest ? value : largest);
     values[place] = isInteger ? value + 1 : value + part;
   };
 }
@@ -65,14 +68,31 @@ export async function rewrite(
 
 /** Rewrites a safetensors file without one of its tensors, or with one under another name. */
 export async function renameTensor(path: string, name: string, other?: string): Promise<void> {
+  await rewriteHeader(path, (key, info) => [
+    key === name ? (other ?? `weights.removed.${name}`) : key,
+    info,
+  ]);
+}
+
+/** Rewrites a safetensors file with the dimensions of one of its tensors in reverse. */
+export async function reverseShape(path: string, name: string): Promise<void> {
+  await rewriteHeader(path, (key, info) => {
+    const { shape } = info as { readonly shape: readonly number[] };
+    return [key, key === name ? { ...(info as object), shape: shape.toReversed() } : info];
+  });
+}
+
+async function rewriteHeader(
+  path: string,
+  change: (key: string, info: unknown) => [key: string, info: unknown],
+): Promise<void> {
   await rewrite(path, (bytes) => {
     const length = Number(bytes.readBigUInt64LE(0));
     const header = JSON.parse(bytes.toString("utf8", 8, 8 + length)) as Record<string, unknown>;
-    const renamed = Object.entries(header).map(([key, info]) => [
-      key === name ? (other ?? `weights.removed.${name}`) : key,
-      info,
-    ]);
-    const text = JSON.stringify(Object.fromEntries(renamed));
+    const changed = Object.entries(header).map(([key, info]) =>
+      key === "__metadata__" ? [key, info] : change(key, info),
+    );
+    const text = JSON.stringify(Object.fromEntries(changed));
     const padded = text.padEnd(Math.ceil(Buffer.byteLength(text) / 8) * 8);
     const start = Buffer.alloc(8);
     start.writeBigUInt64LE(BigInt(Buffer.byteLength(padded)));
