@@ -29,6 +29,15 @@ export type { WorstElement } from "./judgement.ts";
 export { reportToJUnit } from "./junit.ts";
 export { type ManifestFindings, inspectManifest } from "./manifest.ts";
 export type { ConformOptions, ExpectedFailure, Progress } from "./options.ts";
+export { type BankSubject, bankCases } from "./own/bank-cases.ts";
+export { type ControllerSubject, controllerCase } from "./own/controller-case.ts";
+export { type GradientCaseParts, gradientCase } from "./own/gradient-case.ts";
+export { type LayerSubject, layerCases } from "./own/layer-cases.ts";
+export { type Drawn, leavesOnHost, treesOf } from "./own/leaves.ts";
+export { type LossSubject, lossCases } from "./own/loss-cases.ts";
+export { type OwnCaseParts, type ProgramCaseParts, programCase } from "./own/program-case.ts";
+export type { RoutedSubject } from "./own/routed.ts";
+export { type RouterSubject, routerCases } from "./own/router-cases.ts";
 export type { CaseRandom } from "./random.ts";
 export type { ExpectedValues, Reference, ReferenceCache } from "./reference.ts";
 export {

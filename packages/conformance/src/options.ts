@@ -56,6 +56,22 @@ export interface ConformOptions {
   readonly onProgress?: ((progress: Progress) => void) | undefined;
   /** The cases to choose from; the kit's own unless given. */
   readonly catalogue?: readonly ConformanceCase[] | undefined;
+  /** Cases of your own, run beside those; their ids must be new. */
+  readonly extra?: readonly ConformanceCase[] | undefined;
+}
+
+/** The cases to choose from. @throws ConfigError where two have one id */
+export function casesOf(
+  { extra = [] }: Pick<ConformOptions, "extra">,
+  catalogue: readonly ConformanceCase[],
+): readonly ConformanceCase[] {
+  const all = [...catalogue, ...extra];
+  const ids = new Set<string>();
+  for (const { id } of all) {
+    if (ids.has(id)) throw new ConfigError(`two cases have the id "${id}"`, "extra", id);
+    ids.add(id);
+  }
+  return all;
 }
 
 /** Throws {@link ConfigError} for options that make no sense. */

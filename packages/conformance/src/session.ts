@@ -4,7 +4,7 @@ import { requireBackend } from "./backend-check.ts";
 import { allCases } from "./catalogue.ts";
 import { describeError } from "./failure.ts";
 import { requireSoundManifest } from "./manifest.ts";
-import { type ConformOptions, checkOptions } from "./options.ts";
+import { type ConformOptions, casesOf, checkOptions } from "./options.ts";
 import { caseSeed } from "./random.ts";
 import { References } from "./reference.ts";
 import { type CaseResult, type Report, type Status, countStatuses } from "./report.ts";
@@ -39,7 +39,7 @@ export class Session {
 
   /** @throws ConfigError for options that make no sense */
   constructor(options: ConformOptions) {
-    const catalogue = options.catalogue ?? allCases;
+    const catalogue = casesOf(options, options.catalogue ?? allCases);
     checkOptions(options, catalogue);
     this.#options = options;
     this.#profile = options.profile ?? "inference";

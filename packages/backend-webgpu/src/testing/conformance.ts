@@ -1,13 +1,17 @@
-import { runConformance } from "@moiety/conformance";
+import { type ConformanceCase, runConformance } from "@moiety/conformance";
 import { afterAll, beforeAll, describe, it } from "vitest";
 import create, { loseDevice } from "../index.ts";
 import type { WebGpuOptions } from "../options.ts";
 import { requireWebGpu } from "./adapter.ts";
 
-/** Registers the kit's cases whose ids begin so as tests, each on the adapter of this machine. */
+/**
+ * Registers the kit's cases, and `extra` ones, whose ids begin so as tests, each on the adapter of
+ * this machine.
+ */
 export async function holdCases(
   prefixes: readonly string[],
   options: WebGpuOptions = {},
+  extra: readonly ConformanceCase[] = [],
 ): Promise<void> {
   const gpu = await requireWebGpu();
   describe.skipIf(!gpu.available)("the WebGPU backend", () => {
@@ -17,6 +21,7 @@ export async function holdCases(
         createBackend: () => create(options),
         profile: "full",
         cases: prefixes,
+        extra,
         loseDevice,
         requireDevice: true,
       },

@@ -112,6 +112,16 @@ describe("moiety conform", () => {
     expect(text).toMatch(/^L0\/scope\/frees {2}\[inference\] {2}a scope frees/);
   });
 
+  it("has cases of the libraries' routers, banks and losses", async () => {
+    const asked = ["--case", "L1/catalogue/mixtralRouter", "--case", "L4/catalogue/zLoss"];
+    const { text } = await run("--list", ...asked);
+    expect(text).toMatch(/^L1\/catalogue\/mixtralRouter {2}\[inference\] {2}tokens are routed by/);
+    expect(text.split("\n")).toHaveLength(2);
+    const { code, text: summary } = await run("--backend", good, ...asked);
+    expect(summary).toMatch(/^verdict: pass \(2 passed\)$/m);
+    expect(code).toBe(0);
+  });
+
   it("says in one line why there is no backend, and fails where one was required", async () => {
     await inFolder(async (folder) => {
       const path = join(folder, "none.mjs");

@@ -13,6 +13,7 @@ import {
 } from "@moiety/conformance";
 import { Command, Option } from "commander";
 import { backendNames } from "../backends.ts";
+import { catalogueCases } from "../conform/catalogue/index.ts";
 import { findBackend } from "../conform/backend-module.ts";
 import { environmentFacts } from "../conform/environment.ts";
 import { readExpectedFailures } from "../conform/expected-failures.ts";
@@ -49,7 +50,10 @@ interface Writable {
 export function conformCommand(output: Output, progress: ProgressStream = process.stderr): Command {
   const gather = (id: string, before: readonly string[] = []): readonly string[] => [...before, id];
   return new Command("conform")
-    .description("hold a backend to the conformance kit; exits with 0 only for a pass")
+    .description(
+      "hold a backend to the conformance kit, and to every router, bank and loss of the libraries; " +
+        "exits with 0 only for a pass",
+    )
     .option(
       "--backend <name>",
       `${backendNames.join(", ")}, the path of a module, or a package`,
@@ -73,7 +77,7 @@ export function conformCommand(output: Output, progress: ProgressStream = proces
 }
 
 function listCases({ profile, case: asked }: Options): string[] {
-  return selectCases(allCases, profile, asked).map((one) => {
+  return selectCases([...allCases, ...catalogueCases], profile, asked).map((one) => {
     const kind = one.extension === undefined ? smallestProfile(one) : one.extension;
     return `${one.id}  [${kind}]  ${one.demand}`;
   });
@@ -92,6 +96,7 @@ async function runKit(options: Options, output: Output, progress: ProgressView):
       backendVersion: source.version,
       expected: source.expected,
       profile,
+      extra: catalogueCases,
       cases,
       seed,
       timeout,

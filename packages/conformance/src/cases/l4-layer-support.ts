@@ -61,7 +61,7 @@ function specOf({ shape, spec }: Pick<LayerOptions, "shape" | "spec">): RouteSpe
 }
 
 /** A router whose logits are one product. */
-function linearRouter(
+export function linearRouter(
   { shape, spec }: Pick<LayerOptions, "shape" | "spec">,
   indices?: Tensor,
 ): Router<RouterParams> {
@@ -86,7 +86,7 @@ function linearRouter(
 }
 
 /** A bank whose maths is an FFN; `plain` hides that, so that it runs on rows. */
-function ffnBank(
+export function ffnBank(
   descriptor: FfnDescriptor,
   { experts, input, inner, output = input }: LayerOptions["shape"],
   plain = false,
