@@ -2,7 +2,7 @@ import type { Backend, RouteContext, Routing, Tensor } from "@moiety/core";
 import type { Precision } from "../budget.ts";
 
 /** The weight with which a linear router's logits are its input: the identity `[E, E]`. */
-export function identityWeight(backend: Backend, experts: number, dtype: Precision): Tensor {
+function identityWeight(backend: Backend, experts: number, dtype: Precision): Tensor {
   const data = new Float64Array(experts * experts);
   for (let expert = 0; expert < experts; expert++) data[expert * (experts + 1)] = 1;
   return backend.tensor(data, { shape: [experts, experts], dtype });
