@@ -55,14 +55,13 @@ export function descriptorOf(options: DenseOptions): FfnDescriptor {
   requireSize("intermediateSize", options.intermediateSize);
   requireSize("outputSize", options.outputSize ?? options.hiddenSize);
   if (!ACTIVATIONS.includes(activation)) {
-    const known = ACTIVATIONS.join(", ");
-    throw refuse("activation", activation, `one of ${known}`);
+    throw refuse("activation", activation, `one of ${ACTIVATIONS.join(", ")}`);
   }
   requireDeviation(options.initializerRange ?? 0);
   return {
     activation,
     ...(alpha !== undefined && { alpha }),
-    ...(transposed === true && { transposed }),
+    ...(transposed && { transposed }),
     ...(gated && { gate: layout }),
     ...(gated && clamp !== undefined && { clamp }),
     ...(gated && upOffset !== undefined && { upOffset }),

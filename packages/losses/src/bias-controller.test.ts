@@ -1,4 +1,3 @@
-import create from "@moiety/backend-cpu";
 import {
   ConfigError,
   DTypeError,
@@ -10,13 +9,9 @@ import {
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { biasController } from "./index.ts";
+import { backend, f64, values } from "./testing/routings.ts";
 
-const backend = await create();
-const f64 = (data: readonly number[], shape: readonly number[] = [data.length]): Tensor =>
-  backend.tensor([...data], { shape, dtype: "f64" });
 const load = (counts: readonly number[]): Tensor => backend.tensor(Int32Array.from(counts));
-const values = async (tensor: Tensor | undefined): Promise<number[]> =>
-  tensor ? [...(await tensor.read())] : [];
 
 describe("biasController", () => {
   it("moves each bias by u towards the mean load, and not at all on it", async () => {

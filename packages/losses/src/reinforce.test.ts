@@ -1,25 +1,16 @@
-import create from "@moiety/backend-cpu";
 import {
   ConfigError,
   ShapeError,
   type Tensor,
   type TokenChoice,
   UnsupportedError,
-  hostNormal,
   onesLike,
-  randomKey,
   softmax,
   valueAndGrad,
 } from "@moiety/core";
 import { describe, expect, it } from "vitest";
 import { choiceLogProbability, reinforceLoss } from "./index.ts";
-
-const backend = await create();
-const f64 = (data: readonly number[], shape: readonly number[]): Tensor =>
-  backend.tensor([...data], { shape, dtype: "f64" });
-const values = async (tensor: Tensor | null | undefined): Promise<number[]> =>
-  tensor ? Array.from(await tensor.read(), Number) : [];
-const draws = (seed: number, count: number): number[] => [...hostNormal(randomKey(seed), count)];
+import { backend, draws, f64, values } from "./testing/routings.ts";
 
 const EXPERTS = 4;
 

@@ -1,4 +1,3 @@
-import create from "@moiety/backend-cpu";
 import {
   ConfigError,
   type Tensor,
@@ -16,8 +15,8 @@ import {
 import { reluRouter } from "@moiety/routers";
 import { describe, expect, it } from "vitest";
 import { reluController, reluSparsity } from "./index.ts";
+import { backend, f64 } from "./testing/routings.ts";
 
-const backend = await create();
 const EXPERTS = 4;
 const TOKENS = 5;
 const draws = [...hostNormal(randomKey(3), TOKENS * EXPERTS)];
@@ -32,9 +31,6 @@ function routingOf(logits: Tensor, coefficient: number, mask?: Tensor): TokenCho
   const common = { experts: EXPERTS, logits, scores, mask, carry };
   return { kind: "token-choice", ...common, indices: selected, selected, outputWeights: values };
 }
-
-const f64 = (data: readonly number[], shape: readonly number[]): Tensor =>
-  backend.tensor([...data], { shape, dtype: "f64" });
 
 /** The loss by plain loops, over the tokens that count. */
 function plainLoss(logits: readonly number[], tokens: readonly number[], k: number): number {

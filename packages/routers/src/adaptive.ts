@@ -15,7 +15,8 @@ import {
   topK,
 } from "@moiety/core";
 import { changeRouting } from "./change-routing.ts";
-import { type Gate, refuseOption } from "./gate.ts";
+import type { Gate } from "./gate.ts";
+import { refuseOption } from "./option.ts";
 import {
   type ConstantState,
   type StageCall,

@@ -24,7 +24,7 @@ import {
 } from "@moiety/core";
 import { auction } from "./assignment-auction.ts";
 import { admit, queueFor } from "./assignment-places.ts";
-import { refuseOption } from "./gate.ts";
+import { requireWhole } from "./option.ts";
 
 /** Options of {@link balancedAssignment}. */
 export interface AssignmentOptions {
@@ -73,9 +73,7 @@ function checkAssignment({ shape }: Tensor, rounds: number): void {
       shapes: [shape],
     });
   }
-  if (!Number.isSafeInteger(rounds) || rounds < 0) {
-    throw refuseOption("rounds", rounds, "a whole number from 0");
-  }
+  requireWhole("rounds", rounds, 0);
   if (tokens % experts === 0) return;
   throw new ConfigError(
     `a balanced assignment of ${tokens} tokens to ${experts} experts is not possible; ` +

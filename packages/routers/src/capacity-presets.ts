@@ -1,5 +1,5 @@
 import type { CapacitySpec, RouteSpec } from "@moiety/core";
-import { refuseOption } from "./gate.ts";
+import { refuseOption, requireWhole } from "./option.ts";
 
 /** What a system's capacity says in a spec: who finds a place, and when weights are renormalised. */
 export type CapacityPreset = Pick<RouteSpec, "capacity" | "renormalize">;
@@ -199,9 +199,7 @@ export function tutelPlaces({
   if (!Number.isFinite(capacityFactor)) {
     throw refuseOption("capacityFactor", capacityFactor, "a finite number");
   }
-  if (!Number.isSafeInteger(alignment) || alignment < 1) {
-    throw refuseOption("alignment", alignment, "a whole number from 1");
-  }
+  requireWhole("alignment", alignment);
   const places = topK * Math.floor(Math.abs(capacityFactor) * Math.ceil(tokens / experts));
   return Math.ceil(places / alignment) * alignment;
 }

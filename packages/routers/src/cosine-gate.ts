@@ -15,7 +15,8 @@ import {
   square,
   sum,
 } from "@moiety/core";
-import { type Gate, refuseOption, routerParameter } from "./gate.ts";
+import { type Gate, routerParameter } from "./gate.ts";
+import { requirePositive, requireWhole } from "./option.ts";
 import { type StagedRouter, stagedRouter } from "./staged-router.ts";
 
 /** Parameters of a cosine gate. */
@@ -57,14 +58,10 @@ export interface CosineGateOptions {
 export function cosineGate(options: CosineGateOptions): Gate<CosineGateParams> {
   const { experts, inputSize, projectionSize = 256, initialTemperature = 0.5 } = options;
   const { minimumTemperature = 0.01, initializerRange = 0.01 } = options;
-  if (!Number.isSafeInteger(projectionSize) || projectionSize < 1) {
-    throw refuseOption("projectionSize", projectionSize, "a whole number from 1");
-  }
+  requireWhole("projectionSize", projectionSize);
   const positive = { initialTemperature, minimumTemperature, initializerRange };
   for (const [name, value] of Object.entries(positive)) {
-    if (!(value > 0 && Number.isFinite(value))) {
-      throw refuseOption(name, value, "a finite number above 0");
-    }
+    requirePositive(name, value);
   }
   const shapes = {
     weight: [projectionSize, inputSize],

@@ -13,9 +13,9 @@ import {
 } from "@moiety/core";
 import { type CapacityRule, capacityStage } from "./capacity-stage.ts";
 import { type DrawCall, stageDraws } from "./draws.ts";
-import { refuseOption } from "./gate.ts";
 import { keepLargestLogits } from "./largest-logits.ts";
 import { type LinearRouter, linearRouter } from "./linear-router.ts";
+import { refuseOption, requireNotNegative, requireWhole } from "./option.ts";
 import { chooseTwo } from "./second-expert.ts";
 import type { StageCall } from "./staged-router.ts";
 
@@ -219,13 +219,9 @@ function checkOptions(options: DeepspeedOptions, k: number): void {
   const { minCapacity = 4, noisyGatePolicy } = options;
   for (const key of ["capacityFactor", "evalCapacityFactor"] as const) {
     const factor = options[key] ?? 1;
-    if (!(factor >= 0 && Number.isFinite(factor))) {
-      throw refuseOption(key, factor, "a finite number from 0");
-    }
+    requireNotNegative(key, factor);
   }
-  if (!(Number.isSafeInteger(minCapacity) && minCapacity >= 0)) {
-    throw refuseOption("minCapacity", minCapacity, "a whole number from 0");
-  }
+  requireWhole("minCapacity", minCapacity, 0);
   const known = noisyGatePolicy === undefined || noisyGatePolicy === "Jitter" || k === 1;
   if (!known)
     throw refuseOption("noisyGatePolicy", noisyGatePolicy, "Jitter, for more than one expert");

@@ -13,7 +13,8 @@ import {
   splitKey,
   weighChoices,
 } from "@moiety/core";
-import { type Gate, refuseOption, routerParameter } from "./gate.ts";
+import { type Gate, routerParameter } from "./gate.ts";
+import { requirePositive, requireWhole } from "./option.ts";
 import { previousTensor } from "./previous-gate.ts";
 import { type StagedRouter, stagedRouter } from "./staged-router.ts";
 
@@ -65,13 +66,9 @@ export function depthAveragedGate(
 ): Gate<DepthAveragedGateParams> {
   const { experts, inputSize, routerHiddenSize: width = 256, first = false } = options;
   const { rmsNormEps = 1e-5, initializerRange = 0.02 } = options;
-  if (!Number.isSafeInteger(width) || width < 1) {
-    throw refuseOption("routerHiddenSize", width, "a whole number from 1");
-  }
+  requireWhole("routerHiddenSize", width);
   for (const [name, value] of Object.entries({ rmsNormEps, initializerRange })) {
-    if (!(value > 0 && Number.isFinite(value))) {
-      throw refuseOption(name, value, "a finite number above 0");
-    }
+    requirePositive(name, value);
   }
   const shapes = {
     downWeight: [width, inputSize],

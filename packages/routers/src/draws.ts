@@ -1,6 +1,4 @@
 import {
-  ConfigError,
-  type FloatDType,
   type RandomKey,
   type RouteContext,
   type Shape,
@@ -16,6 +14,8 @@ import {
   stopGradient,
   uniform,
 } from "@moiety/core";
+import { floatOf } from "./dtype.ts";
+import { requireKey } from "./keys.ts";
 
 /** What a call brings to the draws of own stages. */
 export interface DrawCall {
@@ -62,22 +62,7 @@ export function injectedDraws(
 export function stageDraws(call: DrawCall, draw: Draw, shape: Shape, like: Tensor): Tensor {
   const given = injectedDraws(call.context.noise, shape, like);
   if (given) return given;
-  const key = requireStageKey(call);
+  const key = requireKey(call.key, "draw, without context.noise,");
   if (draw === "gumbel") return gumbel(key, shape, like);
   return uniform(like.backend, { key, shape, dtype: floatOf(like) });
-}
-
-/** The key of own stages. @throws ConfigError where the call has none */
-export function requireStageKey({ key }: Pick<DrawCall, "key">): RandomKey {
-  if (key) return key;
-  throw new ConfigError(
-    "this router draws random numbers here and needs context.key (or context.noise); derive one " +
-      "for each step with foldIn(key, step)",
-    "context.key",
-    undefined,
-  );
-}
-
-function floatOf({ dtype }: Tensor): FloatDType {
-  return dtype === "f64" ? "f64" : "f32";
 }

@@ -16,8 +16,9 @@ import {
   stopGradient,
   sum,
 } from "@moiety/core";
+import { floatOf } from "./dtype.ts";
 import type { ExpertChoiceState } from "./expert-choice.ts";
-import { refuseOption } from "./gate.ts";
+import { refuseOption } from "./option.ts";
 
 /** Options of {@link thresholdController}. */
 export interface ThresholdControllerOptions {
@@ -82,7 +83,7 @@ function smallestScores({ tokens, weights, logits }: ExpertChoice): {
   const [groups = 0, experts = 0, places = 0] = tokens.shape;
   const still = stopGradient(weights);
   const filled = less(tokens, logits.shape[0] ?? 0);
-  const dtype = still.dtype === "f64" ? "f64" : "f32";
+  const dtype = floatOf(still);
   const taken = cast(filled, { dtype });
   const some = greater(sum(taken, [2]), 0);
   // Scores are at most 1, so an empty place is never the smallest.

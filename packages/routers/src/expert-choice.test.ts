@@ -25,6 +25,7 @@ import {
   drawn,
   draws,
   f64,
+  identity,
   ranked,
   rowsOf,
   softmaxOf,
@@ -32,8 +33,7 @@ import {
 } from "./testing/numbers.ts";
 
 const EXPERTS = 3;
-const identity = f64([1, 0, 0, 0, 1, 0, 0, 0, 1], [3, 3]);
-const params = { weight: identity };
+const params = { weight: identity(3) };
 const base: ExpertChoiceOptions = { hiddenSize: EXPERTS, numExperts: EXPERTS };
 
 /** Experts that choose, by plain loops: `[G][E]` lists of tokens, best first. */

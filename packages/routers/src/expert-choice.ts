@@ -20,10 +20,11 @@ import {
   softmax,
 } from "@moiety/core";
 import { chooseTokens } from "./expert-choice-places.ts";
-import { type ShapedRouter, refuseOption, routerParameter } from "./gate.ts";
+import { type ShapedRouter, routerParameter } from "./gate.ts";
+import { drawKeys } from "./keys.ts";
 import { type LinearGateParams, linearGate } from "./linear-gate.ts";
 import { type RouterNoise, addFixedNoise, requireFixedNoise } from "./noise.ts";
-import { drawKeys } from "./staged-router.ts";
+import { refuseOption, requireWhole } from "./option.ts";
 
 /** Options of {@link expertChoiceRouter}. */
 export interface ExpertChoiceOptions {
@@ -72,7 +73,8 @@ export interface ExpertChoiceRouter extends ShapedRouter<LinearGateParams, Exper
  * highest p of their group, and weighs its output with that p. Weights are not renormalised; a token
  * may have several experts or none; the load is even without a loss. Padding is not chosen: a place
  * that no token is left for stays empty, as do places beyond the length of a shorter group. A token
- * with NaN is chosen last.
+ * with NaN is chosen last: NaN where an expert takes it, and 0 where none does, like any token that
+ * nobody takes. Nobody else is touched.
  *
  * Looks across tokens. In a causal model evaluate with `mode: "threshold"`.
  *
@@ -160,9 +162,7 @@ function checkOptions(options: ExpertChoiceOptions): void {
   const { hiddenSize, numExperts, capacity = { factor: 2 }, per = "batch" } = options;
   const { mode = "choose", maxActive = 1, noise } = options;
   for (const [key, value] of Object.entries({ hiddenSize, numExperts, maxActive })) {
-    if (!Number.isSafeInteger(value) || value < 1) {
-      throw refuseOption(key, value, "a whole number from 1");
-    }
+    requireWhole(key, value);
   }
   if (maxActive > numExperts) {
     throw refuseOption("maxActive", maxActive, `at most ${numExperts}, the number of experts`);

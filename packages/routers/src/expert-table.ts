@@ -1,5 +1,5 @@
 import { type ConfigError, type RandomKey, hostUniform } from "@moiety/core";
-import { refuseOption } from "./gate.ts";
+import { refuseOption, requireWhole } from "./option.ts";
 
 /**
  * How a fixed table gives each token id its experts: `random` (k distinct ones, evenly drawn),
@@ -24,9 +24,7 @@ export interface ExpertTableOptions {
 /** Refuses a table that makes no sense, naming the key. @throws ConfigError */
 export function checkExpertTable(options: ExpertTableOptions): void {
   const { table, vocabSize, frequencies } = options;
-  if (!Number.isSafeInteger(vocabSize) || vocabSize < 1) {
-    throw refuseOption("vocabSize", vocabSize, "a whole number from 1");
-  }
+  requireWhole("vocabSize", vocabSize);
   if (typeof table === "string") {
     if (!["random", "balanced", "modulo"].includes(table)) {
       throw refuseOption("table", table, "random, balanced, modulo, or rows of expert numbers");

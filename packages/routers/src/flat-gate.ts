@@ -1,5 +1,6 @@
 import { zeros } from "@moiety/core";
-import { type Gate, refuseOption } from "./gate.ts";
+import type { Gate } from "./gate.ts";
+import { requireWhole } from "./option.ts";
 
 /** No parameters. */
 export type NoParams = Readonly<Record<never, never>>;
@@ -12,9 +13,7 @@ export function flatGate({
   readonly experts: number;
   readonly inputSize: number;
 }): Gate<NoParams> {
-  if (!Number.isSafeInteger(experts) || experts < 1) {
-    throw refuseOption("experts", experts, "a whole number from 1");
-  }
+  requireWhole("experts", experts);
   return {
     experts,
     inputSize,

@@ -12,13 +12,14 @@ import {
   mul,
   rem,
 } from "@moiety/core";
-import { type ShapedRouter, refuseOption } from "./gate.ts";
+import type { ShapedRouter } from "./gate.ts";
 import {
   type LinearRouterOptions,
   type LinearRouterParams,
   type LinearRouterState,
   linearRouter,
 } from "./linear-router.ts";
+import { refuseOption } from "./option.ts";
 
 /** A router of stages, as far as its choice can be made by another. */
 export interface ReplayableRouter<Params, State> extends ShapedRouter<Params, State> {

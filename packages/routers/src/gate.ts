@@ -56,10 +56,9 @@ export function routerParameter<Params extends object>(
 ): Tensor | undefined {
   const tensor = params[key] as Tensor | undefined;
   if ((shape !== undefined) !== (tensor !== undefined)) {
+    const fault = shape ? "needs" : "has no use for";
     throw new ConfigError(
-      shape
-        ? `the router has no params.${key}, which its options ask for; pass what init made`
-        : `the router was given params.${key}, which its options do not ask for`,
+      `the router ${fault} params.${key}; pass what init made`,
       `params.${key}`,
       tensor,
     );
@@ -70,9 +69,4 @@ export function routerParameter<Params extends object>(
     `params.${key} is ${formatShape(tensor.shape)}, but must be ${formatShape(shape)}`,
     { shapes: [tensor.shape] },
   );
-}
-
-/** The error of an option that makes no sense. */
-export function refuseOption(key: string, value: unknown, wanted: string): ConfigError {
-  return new ConfigError(`router: ${key} is ${String(value)}, but must be ${wanted}`, key, value);
 }

@@ -1,6 +1,7 @@
 import { ConfigError, type RouteContext, ShapeError, randomKey } from "@moiety/core";
 import { describe, expect, it } from "vitest";
 import { gumbel, injectedDraws, stageDraws } from "./draws.ts";
+import { drawKeys } from "./keys.ts";
 import { linearRouter } from "./linear-router.ts";
 import {
   type RouterNoise,
@@ -9,13 +10,13 @@ import {
   learnedNoise,
   perExpertNoise,
 } from "./noise.ts";
-import { drawKeys } from "./staged-router.ts";
 import {
   backend,
   distance,
   drawn,
   draws,
   f64,
+  identity,
   rowsOf,
   softmaxOf,
   values,
@@ -53,7 +54,7 @@ describe("Gumbel numbers", () => {
       noise: gumbelNoise(),
     });
     const x = f64(Array.from({ length: tokens }, () => logits).flat(), [tokens, EXPERTS]);
-    const routing = router.route({ weight: identity }, {}, x, { training: true, key });
+    const routing = router.route({ weight: identity(EXPERTS) }, {}, x, { training: true, key });
     const chosen = await values(routing.indices);
     for (const [expert, share] of softmaxOf(logits).entries()) {
       const found = chosen.filter((id) => id === expert).length / tokens;
@@ -61,11 +62,6 @@ describe("Gumbel numbers", () => {
     }
   });
 });
-
-const identity = f64(
-  Array.from({ length: EXPERTS ** 2 }, (_, at) => (at % (EXPERTS + 1) === 0 ? 1 : 0)),
-  [EXPERTS, EXPERTS],
-);
 
 describe("Gumbel noise of a router", () => {
   const router = linearRouter({
@@ -77,18 +73,18 @@ describe("Gumbel noise of a router", () => {
   const noise = drawn(4, [6, EXPERTS]);
 
   it("adds the injected numbers times its scale, in training only", async () => {
-    const routing = router.route({ weight: identity }, {}, x, { training: true, noise });
+    const routing = router.route({ weight: identity(EXPERTS) }, {}, x, { training: true, noise });
     const wanted = (await values(x)).map((value, at) => value + 0.5 * (draws(4, 24)[at] ?? 0));
     expect(distance(await values(routing.logits), wanted)).toBeLessThan(1e-12);
     // Shazeer's load loss is of normal noise: nothing is told of another.
     expect(routing.noise).toBeUndefined();
-    const evaluated = router.route({ weight: identity }, {}, x, { noise });
+    const evaluated = router.route({ weight: identity(EXPERTS) }, {}, x, { noise });
     expect(await values(evaluated.logits)).toEqual(await values(x));
   });
 
   it("needs a key or noise, of the right shape", () => {
     const route = (context: RouteContext) => () =>
-      router.route({ weight: identity }, {}, x, { training: true, ...context });
+      router.route({ weight: identity(EXPERTS) }, {}, x, { training: true, ...context });
     expect(route({})).toThrow(expect.objectContaining({ key: "context.key" }));
     expect(route({ noise: drawn(4, [6, 3]) })).toThrow(ShapeError);
   });

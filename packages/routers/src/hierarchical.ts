@@ -14,7 +14,8 @@ import {
   routeTokens,
   splitKey,
 } from "@moiety/core";
-import { type ShapedRouter, refuseOption, routerParameter } from "./gate.ts";
+import { floatOf } from "./dtype.ts";
+import { type ShapedRouter, routerParameter } from "./gate.ts";
 import {
   type Level,
   type LevelSpec,
@@ -25,6 +26,7 @@ import {
   selectByLevels,
   weighByLevels,
 } from "./hierarchy.ts";
+import { refuseOption, requirePositive, requireWhole } from "./option.ts";
 import { contextIds } from "./token-ids.ts";
 
 /** One level of a {@link hierarchicalRouter}. */
@@ -127,7 +129,7 @@ export function hierarchicalRouter(options: HierarchicalOptions): HierarchicalRo
         const leaf = params.levels[index] ?? {};
         const weight = routerParameter(leaf, "weight", shapes[index]?.weight);
         if (by === "label" || weight === undefined) {
-          const dtype = wide.dtype === "f64" ? "f64" : "f32";
+          const dtype = floatOf(wide);
           return labelledLevel(contextIds(context, "labels", tokens), spec, dtype);
         }
         return gatedLevel(matmul(wide, weight, { transposeB: true }), spec, nodes[index] ?? 1);
@@ -142,12 +144,8 @@ export function hierarchicalRouter(options: HierarchicalOptions): HierarchicalRo
 }
 
 function checkOptions({ inputSize, levels, initializerRange = 0.02 }: HierarchicalOptions): void {
-  if (!Number.isSafeInteger(inputSize) || inputSize < 1) {
-    throw refuseOption("inputSize", inputSize, "a whole number from 1");
-  }
-  if (!(initializerRange > 0 && Number.isFinite(initializerRange))) {
-    throw refuseOption("initializerRange", initializerRange, "a finite number above 0");
-  }
+  requireWhole("inputSize", inputSize);
+  requirePositive("initializerRange", initializerRange);
   if (levels.length === 0) throw refuseOption("levels", "empty", "one level at least");
   for (const [index, { spec, by = "gate" }] of levels.entries()) {
     checkRouteSpec(spec);

@@ -14,8 +14,8 @@ import {
   takeAlong,
   topK,
 } from "@moiety/core";
-import { refuseOption } from "./gate.ts";
 import { type LinearGateParams, linearGate } from "./linear-gate.ts";
+import { refuseOption, requireWhole } from "./option.ts";
 import { type StagedRouter, stagedRouter } from "./staged-router.ts";
 
 /** Options of {@link inklingRouter}, by the names of Hugging Face's configuration. */
@@ -63,9 +63,7 @@ export function inklingSpec({
 export function inklingRouter(options: InklingOptions): StagedRouter<LinearGateParams> {
   const { hiddenSize, nRoutedExperts: routed, nSharedExperts: shared } = options;
   const { numExpertsPerTok: choices, initializerRange } = options;
-  if (!Number.isSafeInteger(shared) || shared < 1) {
-    throw refuseOption("nSharedExperts", shared, "a whole number from 1");
-  }
+  requireWhole("nSharedExperts", shared);
   if (!(choices <= routed)) {
     throw refuseOption("numExpertsPerTok", choices, `at most the ${routed} routed experts`);
   }

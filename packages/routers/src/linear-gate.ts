@@ -8,7 +8,8 @@ import {
   normalParameter,
   squashLogits,
 } from "@moiety/core";
-import { type Gate, refuseOption, routerParameter } from "./gate.ts";
+import { type Gate, routerParameter } from "./gate.ts";
+import { requireNotNegative, requirePositive } from "./option.ts";
 
 /** Parameters of a linear gate. */
 export interface LinearGateParams {
@@ -37,31 +38,27 @@ export interface LinearGateOptions {
 
 /** `logits = x · weightᵀ (+ bias)`: `[T, H]` → `[T, E]`. @throws ConfigError */
 export function linearGate(options: LinearGateOptions): Gate<LinearGateParams> {
-  const { experts, inputSize, bias = false, softcap, initializerRange = 0.02 } = options;
-  if (!(initializerRange >= 0 && Number.isFinite(initializerRange))) {
-    throw refuseOption("initializerRange", initializerRange, "a finite number from 0");
-  }
-  if (softcap !== undefined && !(softcap > 0 && Number.isFinite(softcap))) {
-    throw refuseOption("softcap", softcap, "a finite number above 0");
-  }
+  const { experts, inputSize, bias, softcap, initializerRange = 0.02 } = options;
+  requireNotNegative("initializerRange", initializerRange);
+  if (softcap !== undefined) requirePositive("softcap", softcap);
   const shapes = { weight: [experts, inputSize], ...(bias && { bias: [experts] }) };
   return {
     experts,
     inputSize,
     shapes,
     init(key: RandomKey, options: InitOptions): LinearGateParams {
-      const { weight } = shapes;
+      const { weight, bias: offset } = shapes;
       return {
         weight:
           initializerRange === 0
             ? constantParameter(0, weight, options)
             : normalParameter(key, weight, initializerRange, options),
-        ...(bias && { bias: constantParameter(0, [experts], options) }),
+        ...(offset && { bias: constantParameter(0, offset, options) }),
       };
     },
     forward(params, x) {
       const weight = routerParameter(params, "weight", shapes.weight) as Tensor;
-      const offset = routerParameter(params, "bias", bias ? [experts] : undefined);
+      const offset = routerParameter(params, "bias", shapes.bias);
       const product = matmul(x, weight, { transposeB: true });
       return { logits: squashLogits(offset ? add(product, offset) : product, { softcap }) };
     },

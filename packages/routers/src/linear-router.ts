@@ -37,14 +37,7 @@ export type LinearRouter = StagedRouter<LinearGateParams>;
  * const router = linearRouter({ inputSize: 64, spec: { experts: 8, topK: 2, score: "softmax" } });
  */
 export function linearRouter(options: LinearRouterOptions): LinearRouter {
-  const {
-    inputSize,
-    linearBias: bias,
-    logitSoftcap: softcap,
-    initializerRange,
-    ...stages
-  } = options;
-  const { experts } = stages.spec;
-  const gate = linearGate({ experts, inputSize, bias, softcap, initializerRange });
-  return stagedRouter({ ...stages, gate });
+  const { spec, linearBias: bias, logitSoftcap: softcap } = options;
+  const gate = linearGate({ ...options, experts: spec.experts, bias, softcap });
+  return stagedRouter({ ...options, gate });
 }

@@ -1,7 +1,7 @@
 import type { RouteSpec } from "@moiety/core";
 import { megatronCapacity } from "./capacity-presets.ts";
-import { refuseOption } from "./gate.ts";
 import { type LinearRouter, linearRouter } from "./linear-router.ts";
+import { refuseOption } from "./option.ts";
 
 /** Options of {@link megatronRouter}, by the names of Megatron-LM's configuration. */
 export interface MegatronOptions {

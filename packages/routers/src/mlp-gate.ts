@@ -10,7 +10,8 @@ import {
   splitKey,
   tanh,
 } from "@moiety/core";
-import { type Gate, refuseOption, routerParameter } from "./gate.ts";
+import { type Gate, routerParameter } from "./gate.ts";
+import { refuseOption, requirePositive } from "./option.ts";
 
 /** One linear layer of an MLP gate. */
 export interface MlpGateLayer {
@@ -56,9 +57,7 @@ export function mlpGate(options: MlpGateOptions): Gate<MlpGateParams> {
   }
   const bad = hiddenSizes.find((size) => !Number.isSafeInteger(size) || size < 1);
   if (bad !== undefined) throw refuseOption("hiddenSizes", bad, "whole numbers from 1");
-  if (!(initializerRange > 0 && Number.isFinite(initializerRange))) {
-    throw refuseOption("initializerRange", initializerRange, "a finite number above 0");
-  }
+  requirePositive("initializerRange", initializerRange);
   const widths = [inputSize, ...hiddenSizes, experts];
   const layers = widths.slice(1).map((out, index) => ({
     weight: [out, widths[index] ?? 0],

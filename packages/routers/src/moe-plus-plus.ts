@@ -11,7 +11,7 @@ import {
   sum,
 } from "@moiety/core";
 import { changeRouting } from "./change-routing.ts";
-import { type Gate, refuseOption } from "./gate.ts";
+import type { Gate } from "./gate.ts";
 import {
   type HeterogeneousCapacity,
   applyHeterogeneousCapacity,
@@ -19,6 +19,7 @@ import {
 } from "./heterogeneous-capacity.ts";
 import { type LinearGateParams, linearGate } from "./linear-gate.ts";
 import { type MlpGateParams, mlpGate } from "./mlp-gate.ts";
+import { refuseOption, requirePositive } from "./option.ts";
 import { type PreviousGateParams, previousGate } from "./previous-gate.ts";
 import { type StagedRouter, stagedRouter } from "./staged-router.ts";
 import { zeroAwareWeights } from "./zero-aware.ts";
@@ -118,9 +119,7 @@ function gateOf(options: MoePlusPlusOptions): Gate<MoePlusPlusParams> {
   >;
   const gate = previousGate({ gate: inner, first, initializerRange });
   if (!moeUseLogitsNorm) return gate;
-  if (!(moeGateNormStd > 0 && Number.isFinite(moeGateNormStd))) {
-    throw refuseOption("moeGateNormStd", moeGateNormStd, "a finite number above 0");
-  }
+  requirePositive("moeGateNormStd", moeGateNormStd);
   return {
     ...gate,
     forward(params, x, context) {

@@ -15,8 +15,8 @@ import {
 } from "@moiety/core";
 import { type CapacityRule, capacityStage } from "./capacity-stage.ts";
 import { stageDraws } from "./draws.ts";
-import { refuseOption } from "./gate.ts";
 import { type LinearRouter, linearRouter } from "./linear-router.ts";
+import { refuseOption } from "./option.ts";
 import {
   type SecondExpertPolicy,
   checkPolicy,

@@ -1,5 +1,5 @@
 import {
-  ConfigError,
+  type FloatDType,
   type RandomKey,
   type RouteContext,
   type Tensor,
@@ -13,7 +13,12 @@ import {
   uniform,
 } from "@moiety/core";
 import { gumbel, injectedDraws } from "./draws.ts";
-import { refuseOption } from "./gate.ts";
+import { floatOf } from "./dtype.ts";
+import { type DrawKeys, requireKey } from "./keys.ts";
+import { refuseOption, requireNotNegative, requirePositive } from "./option.ts";
+
+/** What needs a key where the call brings no noise. */
+const UNGIVEN = "noise, without context.noise,";
 
 /** What noise is made of in one call. */
 export interface NoiseCall {
@@ -45,13 +50,11 @@ export interface RouterNoise {
 
 /** Normal noise with one standard deviation for all. @throws ConfigError */
 export function gaussianNoise(deviation: number): RouterNoise {
-  if (!(deviation > 0 && Number.isFinite(deviation))) {
-    throw refuseOption("noise.deviation", deviation, "a finite number above 0");
-  }
+  requirePositive("noise.deviation", deviation);
   return {
     learned: false,
     add(clean, call) {
-      const dtype = clean.dtype === "f64" ? "f64" : "f32";
+      const dtype = floatOf(clean);
       return normalNoise(clean, full(clean.backend, clean.shape, deviation, dtype), call);
     },
   };
@@ -72,16 +75,14 @@ export function perExpertNoise(noise: number, experts: number): RouterNoise {
  * softmax, without replacement (the Gumbel-top-k trick). @throws ConfigError
  */
 export function gumbelNoise(scale = 1): RouterNoise {
-  if (!(scale > 0 && Number.isFinite(scale))) {
-    throw refuseOption("noise.scale", scale, "a finite number above 0");
-  }
+  requirePositive("noise.scale", scale);
   return {
     learned: false,
     add(clean, { context, keys }) {
       const { shape } = clean;
       const standard =
         injectedDraws(context.noise, shape, clean) ??
-        gumbel(requireKeys(keys, "noise").noise, shape, clean);
+        gumbel(requireKey(keys, UNGIVEN).noise, shape, clean);
       return { noisy: add(clean, mul(standard, scale)) };
     },
   };
@@ -92,9 +93,7 @@ export function gumbelNoise(scale = 1): RouterNoise {
  * (Shazeer et al. 2017). @throws ConfigError
  */
 export function learnedNoise(minimum = 1e-2): RouterNoise {
-  if (!(minimum >= 0 && Number.isFinite(minimum))) {
-    throw refuseOption("noise.minimum", minimum, "a finite number from 0");
-  }
+  requireNotNegative("noise.minimum", minimum);
   return {
     learned: true,
     add(clean, call) {
@@ -106,26 +105,16 @@ export function learnedNoise(minimum = 1e-2): RouterNoise {
 
 function normalNoise(clean: Tensor, scale: Tensor, { context, keys }: NoiseCall): NoisyLogits {
   const { backend, shape } = clean;
-  const dtype = clean.dtype === "f64" ? "f64" : "f32";
+  const dtype = floatOf(clean);
   const standard =
     injectedDraws(context.noise, shape, clean) ??
-    normal(backend, { key: requireKeys(keys, "noise").noise, shape, dtype });
+    normal(backend, { key: requireKey(keys, UNGIVEN).noise, shape, dtype });
   return { noisy: add(clean, mul(standard, scale)), noise: { clean, scale } };
 }
 
-/** Keys of the draws that one routing makes. */
-export interface DrawKeys {
-  readonly jitter: RandomKey;
-  readonly noise: RandomKey;
-  readonly capacity: RandomKey;
-  /** For own stages. */
-  readonly stages: RandomKey;
-}
-
-/** `x [T, H]` times numbers drawn evenly from [1 − ε, 1 + ε). */
+/** `x [T, H]`, float32 or float64, times numbers drawn evenly from [1 − ε, 1 + ε). */
 export function jitterInput(x: Tensor, amount: number, key: RandomKey): Tensor {
-  const dtype = x.dtype === "f64" ? "f64" : "f32";
-  const draws = uniform(x.backend, { key, shape: x.shape, dtype });
+  const draws = uniform(x.backend, { key, shape: x.shape, dtype: x.dtype as FloatDType });
   return mul(x, add(mul(draws, 2 * amount), 1 - amount));
 }
 
@@ -143,16 +132,4 @@ export function addFixedNoise(
 export function requireFixedNoise(noise: RouterNoise | undefined): void {
   if (!noise?.learned) return;
   throw refuseOption("noise", "learned", "fixed: gaussianNoise or gumbelNoise");
-}
-
-/** The keys, or the error of a training step without one. */
-export function requireKeys(keys: DrawKeys | undefined, what: "jitter" | "noise"): DrawKeys {
-  if (keys) return keys;
-  const otherwise = what === "noise" ? ", or context.noise" : "";
-  throw new ConfigError(
-    `the router's ${what} needs context.key${otherwise} in training; ` +
-      "derive one for each step with foldIn(key, step)",
-    "context.key",
-    undefined,
-  );
 }

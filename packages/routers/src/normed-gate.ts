@@ -8,7 +8,8 @@ import {
   rmsNorm,
 } from "@moiety/core";
 import { type ExpertScaleParams, scaledRouter } from "./expert-scale.ts";
-import { type Gate, refuseOption, routerParameter } from "./gate.ts";
+import { type Gate, routerParameter } from "./gate.ts";
+import { requirePositive } from "./option.ts";
 import { type StagedRouter, stagedRouter } from "./staged-router.ts";
 
 /** Parameters of a normed gate. */
@@ -41,9 +42,7 @@ export interface NormedGateOptions {
 export function normedGate(options: NormedGateOptions): Gate<NormedGateParams> {
   const { experts, inputSize, rmsNormEps = 1e-6, initializerRange = 0.02 } = options;
   for (const [name, value] of Object.entries({ rmsNormEps, initializerRange })) {
-    if (!(value > 0 && Number.isFinite(value))) {
-      throw refuseOption(name, value, "a finite number above 0");
-    }
+    requirePositive(name, value);
   }
   const shapes = { weight: [experts, inputSize], scale: [inputSize] };
   return {

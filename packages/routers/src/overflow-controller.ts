@@ -16,7 +16,8 @@ import {
   stopGradient,
   sum,
 } from "@moiety/core";
-import { refuseOption } from "./gate.ts";
+import { floatOf } from "./dtype.ts";
+import { refuseOption, requireNotNegative } from "./option.ts";
 import type { StagedRouterState } from "./staged-router.ts";
 
 /** Options of {@link overflowController}. */
@@ -51,9 +52,7 @@ export function overflowController(options: OverflowControllerOptions = {}): Ove
   if (!(momentum >= 0 && momentum < 1)) {
     throw refuseOption("momentum", momentum, "from 0 to below 1");
   }
-  if (!(fraction >= 0 && Number.isFinite(fraction))) {
-    throw refuseOption("fraction", fraction, "a finite number from 0");
-  }
+  requireNotNegative("fraction", fraction);
   return {
     momentum,
     fraction,
@@ -96,7 +95,7 @@ function ownScores(
     const stayed = equal(selected, indices);
     const own = mask ? and(stayed, mask.reshape([tokens, 1])) : stayed;
     const scores = stopGradient(routing.scores);
-    const dtype = scores.dtype === "f64" ? "f64" : "f32";
+    const dtype = floatOf(scores);
     const marks = sum(oneHot(select(own, selected, experts), experts, dtype), [1]);
     const reduce = (of: Tensor): Tensor => (pooled ? sum(of).reshape([1]) : sum(of, [0]));
     return {

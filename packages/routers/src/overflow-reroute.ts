@@ -24,7 +24,7 @@ import {
 import { admit, queueFor } from "./assignment-places.ts";
 
 /** What found a place, what did not, and what there is room for. */
-export interface Overflow {
+interface Overflow {
   /** `[T, E]`, untraced. */
   readonly scores: Tensor;
   /** `[T, k]` i32 before capacity. */

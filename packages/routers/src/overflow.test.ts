@@ -21,17 +21,14 @@ import {
   draws,
   expectGradients,
   f64,
+  identity,
   rowsOf,
   softmaxOf,
   values,
 } from "./testing/numbers.ts";
 
 const EXPERTS = 4;
-const identity = f64(
-  Array.from({ length: EXPERTS ** 2 }, (_, at) => (at % (EXPERTS + 1) ? 0 : 1)),
-  [EXPERTS, EXPERTS],
-);
-const params = { weight: identity };
+const params = { weight: identity(EXPERTS) };
 const capacity = (factor: number, per: CapacitySpec["per"] = "batch"): CapacitySpec => ({
   size: { factor },
   per,
@@ -189,18 +186,22 @@ describe("overflow", () => {
     }
   });
 
-  it("keeps NaN with its token", async () => {
+  it("keeps NaN with its token, and gives it no place that it did not choose", async () => {
     const data = draws(5, 8 * EXPERTS);
     data[9] = Number.NaN;
-    const weights = await rowsOf(
-      route(specOf(1, capacity(1)), f64(data, [8, EXPERTS])).outputWeights,
-    );
-    expect(
-      weights
-        .filter((_, token) => token !== 2)
-        .flat()
-        .some(Number.isNaN),
-    ).toBe(false);
+    // With places for all, with the fewest, and behind others in the only queue.
+    const full = data.map((value, at) => (at % EXPERTS === 0 && at !== 8 ? value + 9 : value));
+    for (const [logits, factor, found] of [
+      [data, EXPERTS, true],
+      [full, EXPERTS / 8, false],
+    ] as const) {
+      const routing = route(specOf(1, capacity(factor)), f64(logits, [8, EXPERTS]));
+      const weights = (await rowsOf(routing.outputWeights)).flat();
+      expect(weights.map(Number.isNaN)).toEqual(weights.map((_, token) => found && token === 2));
+      const places = (await rowsOf(routing.indices)).flat();
+      const chosen = (await rowsOf(routing.selected)).flat();
+      expect(places[2]).toBe(found ? chosen[2] : EXPERTS);
+    }
   });
 
   it("has the gradient of its weights", async () => {

@@ -13,8 +13,8 @@ import {
   stopGradient,
   weighChoices,
 } from "@moiety/core";
-import { refuseOption } from "./gate.ts";
 import { type LinearRouter, linearRouter } from "./linear-router.ts";
+import { refuseOption, requireWhole } from "./option.ts";
 import { reroute } from "./overflow-reroute.ts";
 import type { ConstantState, StageCall } from "./staged-router.ts";
 
@@ -45,7 +45,8 @@ const STATE = "overflowThreshold";
  * with room that its token has not chosen and does not hold, if the token's score there reaches the
  * threshold; the highest scores get in. A rerouted choice is weighted as if it had been chosen.
  * `selected` keeps what was chosen first. No expert takes more than its places in any group; padding
- * takes none.
+ * takes none. A token with NaN keeps the places it found at first, and its output is NaN; it asks for
+ * no others, since NaN reaches no threshold, and without a place its output is 0.
  *
  * Papers: Fedus, Zoph & Shazeer, "Switch Transformers" (2021), appendix B, "No-Token-Left-Behind".
  * FastMoE's `swipe_gate.py` has the like without a threshold.
@@ -155,7 +156,5 @@ function checkOverflow(spec: RouteSpec, { threshold = 0, rounds = 1 }: OverflowO
   if (typeof threshold !== "number" && !["expert", "global"].includes(threshold.learned)) {
     throw refuseOption("threshold.learned", threshold.learned, "expert or global");
   }
-  if (!Number.isSafeInteger(rounds) || rounds < 0) {
-    throw refuseOption("rounds", rounds, "a whole number from 0");
-  }
+  requireWhole("rounds", rounds, 0);
 }

@@ -1,8 +1,6 @@
-import create from "@moiety/backend-cpu";
 import {
   ConfigError,
   type RouteSpec,
-  type Tensor,
   type TokenChoice,
   hostNormal,
   loadOf,
@@ -23,12 +21,7 @@ import {
   switchRouter,
   switchSpec,
 } from "./index.ts";
-
-const backend = await create();
-const f64 = (data: readonly number[], shape: readonly number[]): Tensor =>
-  backend.tensor([...data], { shape, dtype: "f64" });
-const values = async (tensor: Tensor | undefined): Promise<number[]> =>
-  tensor ? [...(await tensor.read())] : [];
+import { backend, distance, f64, identity, softmaxOf, values } from "./testing/numbers.ts";
 
 /** Routes given logits: the input is the logits, the weight the identity. */
 function routeLogits(
@@ -37,26 +30,12 @@ function routeLogits(
   selectionBias?: readonly number[] | false,
   sequences?: readonly number[],
 ): TokenChoice {
-  const experts = router.experts;
-  const identity = Array.from({ length: experts ** 2 }, (_, at) =>
-    at % experts === Math.floor(at / experts) ? 1 : 0,
-  );
+  const { experts } = router;
   const state = selectionBias ? { selectionBias: f64(selectionBias, [experts]) } : {};
-  const params = { weight: f64(identity, [experts, experts]) };
+  const params = { weight: identity(experts) };
   return router.route(params, state, f64(logits.flat(), [logits.length, experts]), { sequences });
 }
 
-/** The largest difference between a tensor and a list; ∞ where their lengths differ. */
-async function distance(found: Tensor, wanted: readonly number[]): Promise<number> {
-  const list = await values(found);
-  if (list.length !== wanted.length) return Number.POSITIVE_INFINITY;
-  return Math.max(0, ...wanted.map((value, at) => Math.abs((list[at] as number) - value)));
-}
-
-const softmax = (logits: readonly number[]): number[] => {
-  const powers = logits.map(Math.exp);
-  return powers.map((power) => power / powers.reduce((a, b) => a + b));
-};
 const sigmoid = (value: number): number => 1 / (1 + Math.exp(-value));
 
 describe("mixtralRouter", () => {
@@ -68,22 +47,22 @@ describe("mixtralRouter", () => {
       [3, 1, 3, 1],
     ]);
     expect(await values(routing.indices)).toEqual([1, 3, 0, 2]);
-    expect(await distance(routing.outputWeights, [...softmax([2, 1.5]), 0.5, 0.5])).toBeLessThan(
-      1e-12,
-    );
+    expect(
+      distance(await values(routing.outputWeights), [...softmaxOf([2, 1.5]), 0.5, 0.5]),
+    ).toBeLessThan(1e-12);
   });
 });
 
 describe("qwenMoeRouter", () => {
   it("leaves probabilities as they are unless normTopkProb", async () => {
     const sizes = { hiddenSize: 3, numExperts: 3, numExpertsPerTok: 2 };
-    const p = softmax([1, 0, 2]);
+    const p = softmaxOf([1, 0, 2]);
     const plain = routeLogits(qwenMoeRouter(sizes), [[1, 0, 2]]);
-    expect(await distance(plain.outputWeights, [p[2] as number, p[0] as number])).toBeLessThan(
-      1e-12,
-    );
+    expect(
+      distance(await values(plain.outputWeights), [p[2] as number, p[0] as number]),
+    ).toBeLessThan(1e-12);
     const normalized = routeLogits(qwenMoeRouter({ ...sizes, normTopkProb: true }), [[1, 0, 2]]);
-    expect(await distance(normalized.outputWeights, softmax([2, 1]))).toBeLessThan(1e-12);
+    expect(distance(await values(normalized.outputWeights), softmaxOf([2, 1]))).toBeLessThan(1e-12);
   });
 });
 
@@ -106,7 +85,7 @@ describe("switchRouter", () => {
     expect(await values(routing.indices)).toEqual([0, 2, 1, 0]);
     expect(await values(routing.selected)).toEqual([0, 0, 1, 0]);
     expect(
-      await distance(routing.outputWeights, [sigmoid(1), 0, sigmoid(1), sigmoid(3)]),
+      distance(await values(routing.outputWeights), [sigmoid(1), 0, sigmoid(1), sigmoid(3)]),
     ).toBeLessThan(1e-12);
     expect(await values(loadOf(routing))).toEqual([3, 1]);
   });
@@ -135,10 +114,10 @@ describe("deepseekV3Router", () => {
     };
     const plain = routeLogits(router, [logits], [0, 0, 0, 0]);
     expect(await values(plain.indices)).toEqual([0, 1]);
-    expect(await distance(plain.outputWeights, weigh(0, 1))).toBeLessThan(1e-12);
+    expect(distance(await values(plain.outputWeights), weigh(0, 1))).toBeLessThan(1e-12);
     const biased = routeLogits(router, [logits], [0, 0, 0, 0.6]);
     expect(await values(biased.indices)).toEqual([2, 3]);
-    expect(await distance(biased.outputWeights, weigh(2, 3))).toBeLessThan(1e-12);
+    expect(distance(await values(biased.outputWeights), weigh(2, 3))).toBeLessThan(1e-12);
   });
 
   it("fills closed groups as the version says", async () => {
@@ -155,10 +134,12 @@ describe("deepseekV3Router", () => {
     const one = { ...sizes, numExpertsPerTok: 1, nGroup: 1 };
     const zero = [0, 0, 0, 0];
     const normalized = routeLogits(deepseekV3Router(one), [[1, 2, 3, 4]], zero);
-    expect(await distance(normalized.outputWeights, [2.5])).toBeLessThan(1e-12);
+    expect(distance(await values(normalized.outputWeights), [2.5])).toBeLessThan(1e-12);
     const plain = deepseekV3Router({ ...one, normTopkProb: false, routedScalingFactor: 2 });
     expect(
-      await distance(routeLogits(plain, [[1, 2, 3, 4]], zero).outputWeights, [2 * sigmoid(4)]),
+      distance(await values(routeLogits(plain, [[1, 2, 3, 4]], zero).outputWeights), [
+        2 * sigmoid(4),
+      ]),
     ).toBeLessThan(1e-12);
   });
 
@@ -189,7 +170,7 @@ describe("noisyTopKRouter", () => {
     const noise = f64(new Array(9).fill(0), [3, 3]);
     const routing = router.route({ weight, noise }, {}, x);
     expect(await values(routing.indices)).toEqual([2, 1]);
-    expect(await distance(routing.outputWeights, softmax([3, 2]))).toBeLessThan(1e-12);
+    expect(distance(await values(routing.outputWeights), softmaxOf([3, 2]))).toBeLessThan(1e-12);
   });
 });
 

@@ -10,7 +10,8 @@ import {
   normalParameter,
   sameShape,
 } from "@moiety/core";
-import { type Gate, refuseOption, routerParameter } from "./gate.ts";
+import { type Gate, routerParameter } from "./gate.ts";
+import { refuseOption, requirePositive, requireWhole } from "./option.ts";
 
 /** Beside a gate's own parameters. */
 export interface PreviousGateParams {
@@ -42,12 +43,8 @@ export function previousGate<Params extends object>(
 ): Gate<Params & PreviousGateParams> {
   const { gate, first = false, initializerRange = 0.02 } = options;
   const { previousExperts = gate.experts } = options;
-  if (!Number.isSafeInteger(previousExperts) || previousExperts < 1) {
-    throw refuseOption("previousExperts", previousExperts, "a whole number from 1");
-  }
-  if (!(initializerRange > 0 && Number.isFinite(initializerRange))) {
-    throw refuseOption("initializerRange", initializerRange, "a finite number above 0");
-  }
+  requireWhole("previousExperts", previousExperts);
+  requirePositive("initializerRange", initializerRange);
   const shape = first ? undefined : [gate.experts, previousExperts];
   type Own = Gate<Params & PreviousGateParams>;
   return {

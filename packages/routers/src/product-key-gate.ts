@@ -7,7 +7,8 @@ import {
   normalParameter,
   slice,
 } from "@moiety/core";
-import { type Gate, refuseOption, routerParameter } from "./gate.ts";
+import { type Gate, routerParameter } from "./gate.ts";
+import { refuseOption, requirePositive } from "./option.ts";
 import { type StagedRouter, stagedRouter } from "./staged-router.ts";
 
 /** Parameters of a product-key gate. */
@@ -47,9 +48,7 @@ export function productKeyGate(options: ProductKeyGateOptions): Gate<ProductKeyG
     throw refuseOption("experts", experts, "a square number: product keys make K² of 2·K keys");
   }
   if (!["token", "view"].includes(halves)) throw refuseOption("halves", halves, "token or view");
-  if (!(initializerRange > 0 && Number.isFinite(initializerRange))) {
-    throw refuseOption("initializerRange", initializerRange, "a finite number above 0");
-  }
+  requirePositive("initializerRange", initializerRange);
   const shape = [2 * keys, inputSize];
   return {
     experts,

@@ -14,8 +14,9 @@ import {
   topK,
 } from "@moiety/core";
 import { stageDraws } from "./draws.ts";
-import { type Gate, refuseOption, routerParameter } from "./gate.ts";
+import { type Gate, routerParameter } from "./gate.ts";
 import { type LinearGateParams, linearGate } from "./linear-gate.ts";
+import { refuseOption } from "./option.ts";
 import { type StageCall, type StagedRouter, stagedRouter } from "./staged-router.ts";
 
 /** Options of {@link reinforceRouter}. */

@@ -1,8 +1,8 @@
 import { type CapacitySpec, greater, isNaN as isNotNumber, or, relu } from "@moiety/core";
 import { type AdaptiveRouter, adaptiveRouter } from "./adaptive.ts";
 import { changeRouting } from "./change-routing.ts";
-import { refuseOption } from "./gate.ts";
 import { type LinearGateParams, linearGate } from "./linear-gate.ts";
+import { refuseOption, requirePositive } from "./option.ts";
 
 /** Options of {@link reluRouter}. */
 export interface ReluOptions {
@@ -33,9 +33,7 @@ export interface ReluOptions {
 export function reluRouter(options: ReluOptions): AdaptiveRouter<LinearGateParams> {
   const { hiddenSize, numExperts, maxActive, initialCoefficient = 1e-8 } = options;
   const { capacity, initializerRange } = options;
-  if (!(initialCoefficient > 0 && Number.isFinite(initialCoefficient))) {
-    throw refuseOption("initialCoefficient", initialCoefficient, "a finite number above 0");
-  }
+  requirePositive("initialCoefficient", initialCoefficient);
   const router = adaptiveRouter({
     gate: linearGate({ experts: numExperts, inputSize: hiddenSize, initializerRange }),
     spec: { experts: numExperts, score: "identity", capacity },

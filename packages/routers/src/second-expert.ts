@@ -24,7 +24,7 @@ import {
   topK,
   zeros,
 } from "@moiety/core";
-import { refuseOption } from "./gate.ts";
+import { refuseOption } from "./option.ts";
 
 /**
  * How a second expert is found: `all` takes the second best always; `random` keeps it with a
@@ -89,7 +89,7 @@ export const weighCandidates: NonNullable<RouteStages["weight"]> = (
 };
 
 /** The choices, with the best of the experts left where one was taken away; all distinct. */
-export function candidatesOf({ scores, indices }: Pick<Choice, "scores" | "indices">): Tensor {
+function candidatesOf({ scores, indices }: Pick<Choice, "scores" | "indices">): Tensor {
   const [tokens = 0, experts = 0] = scores.shape;
   const { backend } = scores;
   const empty = zeros(backend, [tokens, experts], "i32");

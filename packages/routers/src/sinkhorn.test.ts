@@ -8,6 +8,7 @@ import {
   draws,
   expectGradients,
   f64,
+  identity,
   ranked,
   rowsOf,
   softmaxOf,
@@ -45,8 +46,7 @@ const route = (
 ): ReturnType<ReturnType<typeof sinkhornRouter>["route"]> => {
   const { topK: k, training, mask } = options;
   const router = sinkhornRouter({ hiddenSize: EXPERTS, numExperts: EXPERTS, topK: k });
-  const identity = Array.from({ length: EXPERTS ** 2 }, (_, at) => (at % (EXPERTS + 1) ? 0 : 1));
-  const params = { weight: f64(identity, [EXPERTS, EXPERTS]) };
+  const params = { weight: identity(EXPERTS) };
   return router.route(params, {}, input, { training, mask });
 };
 

@@ -22,8 +22,9 @@ import {
   sum,
   topK,
 } from "@moiety/core";
-import { refuseOption } from "./gate.ts";
+import { floatOf } from "./dtype.ts";
 import { type LinearRouter, linearRouter } from "./linear-router.ts";
+import { requirePositive, requireWhole } from "./option.ts";
 
 /** Options of {@link sinkhorn}. */
 export interface SinkhornNormOptions {
@@ -61,7 +62,7 @@ export function sinkhorn(logits: Tensor, options: SinkhornNormOptions = {}): Ten
     const live = mask ? and(whole, mask.reshape([tokens, 1])) : whole;
     const powers = exp(sub(still, max(still, [-1], true)));
     const cost = select(live, powers, 0);
-    const dtype = still.dtype === "f64" ? "f64" : "f32";
+    const dtype = floatOf(still);
     const count = maximum(sum(cast(live, { dtype })), 1);
     let state: Scaling = {
       rows: full(backend, [tokens, 1], 1, dtype),
@@ -160,10 +161,6 @@ export function sinkhornRouter(options: SinkhornOptions): LinearRouter {
 }
 
 function checkSinkhorn(tolerance: number, maxIterations: number): void {
-  if (!(tolerance > 0 && Number.isFinite(tolerance))) {
-    throw refuseOption("tolerance", tolerance, "a finite number above 0");
-  }
-  if (!Number.isSafeInteger(maxIterations) || maxIterations < 1) {
-    throw refuseOption("maxIterations", maxIterations, "a whole number from 1");
-  }
+  requirePositive("tolerance", tolerance);
+  requireWhole("maxIterations", maxIterations);
 }

@@ -25,10 +25,11 @@ import {
   sum,
   transpose,
 } from "@moiety/core";
-import { type ShapedRouter, type ShapesOf, refuseOption, routerParameter } from "./gate.ts";
+import { type ShapedRouter, type ShapesOf, routerParameter } from "./gate.ts";
+import { drawKeys } from "./keys.ts";
 import { type RouterNoise, addFixedNoise, requireFixedNoise } from "./noise.ts";
+import { refuseOption, requirePositive, requireWhole } from "./option.ts";
 import { type SoftNorm, type SoftNormParams, normalizeForSlots } from "./soft-norm.ts";
-import { drawKeys } from "./staged-router.ts";
 
 /** Options of {@link softRouter}. */
 export interface SoftOptions {
@@ -222,9 +223,7 @@ function checkedParams(options: SoftOptions, params: SoftParams): SoftParams {
 function checkOptions(options: SoftOptions): void {
   const { hiddenSize, numExperts, numSlots, variant = "vmoe", noise } = options;
   for (const [name, value] of Object.entries({ hiddenSize, numExperts, numSlots })) {
-    if (!Number.isSafeInteger(value) || value < 1) {
-      throw refuseOption(name, value, "a whole number from 1");
-    }
+    requireWhole(name, value);
   }
   if (!["vmoe", "lucidrains"].includes(variant)) {
     throw refuseOption("variant", variant, "vmoe or lucidrains");
@@ -233,8 +232,6 @@ function checkOptions(options: SoftOptions): void {
     throw refuseOption("useLayernorm", true, "false with the variant vmoe");
   }
   const { initializerRange = 1 } = options;
-  if (!(initializerRange > 0 && Number.isFinite(initializerRange))) {
-    throw refuseOption("initializerRange", initializerRange, "a finite number above 0");
-  }
+  requirePositive("initializerRange", initializerRange);
   requireFixedNoise(noise);
 }

@@ -16,6 +16,7 @@ import {
   draws,
   expectGradients,
   f64,
+  identity,
   ranked,
   rowsOf,
   softmaxOf,
@@ -25,10 +26,7 @@ import {
 const EXPERTS = 5;
 const TOKENS = 24;
 const x = drawn(51, [TOKENS, EXPERTS]);
-const weight = f64(
-  Array.from({ length: EXPERTS ** 2 }, (_, at) => (at % (EXPERTS + 1) === 0 ? 1 : 0)),
-  [EXPERTS, EXPERTS],
-);
+const weight = identity(EXPERTS);
 const noiseList = draws(52, 2 * TOKENS * (EXPERTS + 1)).map((value, at) =>
   at % (EXPERTS + 1) === EXPERTS ? Math.abs(value) % 1 : value,
 );

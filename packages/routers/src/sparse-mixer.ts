@@ -33,8 +33,8 @@ import {
   where,
 } from "@moiety/core";
 import { type Draw, stageDraws } from "./draws.ts";
-import { refuseOption } from "./gate.ts";
 import { type LinearRouter, linearRouter } from "./linear-router.ts";
+import { requireNotNegative } from "./option.ts";
 import type { StageCall } from "./staged-router.ts";
 
 /** Options of {@link sparseMixerRouter}, by the names of Hugging Face's configuration. */
@@ -78,9 +78,7 @@ export function sparseMixerSpec({
  */
 export function sparseMixerRouter(options: SparseMixerOptions): LinearRouter {
   const { routerJitterNoise: epsilon = 0.01 } = options;
-  if (!(epsilon >= 0 && Number.isFinite(epsilon))) {
-    throw refuseOption("routerJitterNoise", epsilon, "a finite number from 0");
-  }
+  requireNotNegative("routerJitterNoise", epsilon);
   return linearRouter({
     inputSize: options.hiddenSize,
     spec: sparseMixerSpec(options),

@@ -14,9 +14,9 @@ import {
 import { capacityStage } from "./capacity-stage.ts";
 import { changeRouting } from "./change-routing.ts";
 import { stageDraws } from "./draws.ts";
-import { refuseOption } from "./gate.ts";
 import { type LinearRouter, linearRouter } from "./linear-router.ts";
 import { gumbelNoise } from "./noise.ts";
+import { refuseOption } from "./option.ts";
 import { keepByChance, weighCandidates } from "./second-expert.ts";
 import type { StageCall } from "./staged-router.ts";
 
@@ -127,7 +127,7 @@ export function stMoeRouter(options: StMoeOptions): LinearRouter {
 }
 
 /** Input weights of 1 that pass their gradient to the output weights, where one is recorded. */
-export function withDispatchGradient(routing: TokenChoice): TokenChoice {
+function withDispatchGradient(routing: TokenChoice): TokenChoice {
   const { outputWeights } = routing;
   if (!outputWeights.traced) return routing;
   const [inputWeights] = customGradient((weights: Tensor) => ({

@@ -1,7 +1,4 @@
 import {
-  ConfigError,
-  type InitOptions,
-  type Initialized,
   type RandomKey,
   type RouteContext,
   type RouteSpec,
@@ -15,12 +12,13 @@ import {
   constantParameter,
   flattenTokens,
   routeTokens,
-  splitKey,
   squashLogits,
   stopGradient,
 } from "@moiety/core";
-import { type Gate, type ShapedRouter, refuseOption, routerParameter } from "./gate.ts";
-import { type DrawKeys, type RouterNoise, jitterInput, requireKeys } from "./noise.ts";
+import { type Gate, type ShapedRouter, routerParameter } from "./gate.ts";
+import { checkKey, drawKeys, requireKey } from "./keys.ts";
+import { type RouterNoise, jitterInput } from "./noise.ts";
+import { refuseOption, requireWhole } from "./option.ts";
 
 /** Beside the gate's parameters, with learned noise: its weight. */
 export interface NoiseParams {
@@ -114,28 +112,56 @@ export function stagedRouter<Params extends object>(
   options: StagedRouterOptions<Params>,
 ): StagedRouter<Params> {
   checkOptions(options);
-  const { gate, spec, constants = {}, acrossTokens = false } = options;
-  const noise = noiseShape(options);
-  const states: Record<string, ConstantState> = {
-    ...(spec.bias && { selectionBias: { shape: [spec.experts], value: 0 } }),
-    ...constants,
-  };
+  const { gate, spec, noise, constants, acrossTokens = false } = options;
+  const { experts, bias, capacity } = spec;
+  const { inputSize } = gate;
+  const noiseShape = noise?.learned ? [experts, inputSize] : undefined;
+  const states = { ...(bias && { selectionBias: { shape: [experts], value: 0 } }), ...constants };
   return {
-    experts: spec.experts,
-    inputSize: gate.inputSize,
-    acrossTokens: spec.capacity !== undefined || acrossTokens,
+    experts,
+    inputSize,
+    acrossTokens: capacity !== undefined || acrossTokens,
     spec,
-    shapes: { ...gate.shapes, ...(noise && { noise }) } as StagedRouter<Params>["shapes"],
-    stateShapes: Object.fromEntries(
-      Object.entries(states).map(([name, { shape }]) => [name, shape]),
-    ),
-    init: (key, init) => initialize(options, states, key, init),
-    route: (params, state, x, context = {}) => route(options, params, state, x, context),
+    shapes: {
+      ...gate.shapes,
+      ...(noiseShape && { noise: noiseShape }),
+    } as StagedRouter<Params>["shapes"],
+    stateShapes: mapStates(states, ({ shape }) => shape),
+    init(key, init) {
+      checkKey("key", key);
+      // A spread, so that a missing argument meets the error that names the backend.
+      const constant = ({ shape, value }: ConstantState): Tensor =>
+        constantParameter(value, shape, { ...init });
+      return {
+        params: {
+          ...gate.init(key, { ...init }),
+          ...(noiseShape && { noise: constant({ shape: noiseShape, value: 0 }) }),
+        },
+        state: mapStates(states, constant),
+      };
+    },
+    route: (params, state, x, context = {}) =>
+      route({ ...options, noiseShape }, params, state, x, context),
   };
 }
 
+/** Maps each leaf of a state. */
+function mapStates<T>(
+  states: Readonly<Record<string, ConstantState>>,
+  of: (leaf: ConstantState) => T,
+): Record<string, T> {
+  return Object.fromEntries(Object.entries(states).map(([name, leaf]) => [name, of(leaf)]));
+}
+
 function route<Params extends object>(
-  { gate, spec, jitter = 0, noise, stages: given }: StagedRouterOptions<Params>,
+  {
+    gate,
+    spec,
+    jitter,
+    noise,
+    noiseShape,
+    stages: given,
+  }: StagedRouterOptions<Params> & { readonly noiseShape: Shape | undefined },
   params: Params & NoiseParams,
   state: StagedRouterState,
   x: Tensor,
@@ -145,10 +171,10 @@ function route<Params extends object>(
   checkRouteContext(context, flat.shape[0] ?? 0);
   const training = context.training ?? false;
   const keys = drawKeys(context.key);
-  const noiseWeight = routerParameter<NoiseParams>(params, "noise", noiseShape({ gate, noise }));
+  const weight = routerParameter<NoiseParams>(params, "noise", noiseShape);
   const wide = atLeast(flat, "f32");
   const input =
-    training && jitter > 0 ? jitterInput(wide, jitter, requireKeys(keys, "jitter").jitter) : wide;
+    training && jitter ? jitterInput(wide, jitter, requireKey(keys, "jitter").jitter) : wide;
   const { logits, carry } = gate.forward(params, input, context);
   const own =
     typeof given === "function" ? given({ context, training, key: keys?.stages, state }) : given;
@@ -158,70 +184,16 @@ function route<Params extends object>(
   const inner = keys ? { ...context, key: keys.capacity } : context;
   if (!training || !noise) return routeTokens(spec, { logits, ...rest }, inner, stages);
   const clean = squashLogits(logits, spec);
-  const added = noise.add(clean, { x: input, weight: noiseWeight, context, keys });
+  const added = noise.add(clean, { x: input, weight, context, keys });
   // Temperature and softcap come before the noise, and must not come twice.
   const later = { ...spec, temperature: undefined, softcap: undefined };
   return routeTokens(later, { logits: added.noisy, noise: added.noise, ...rest }, inner, stages);
 }
 
-function initialize<Params>(
-  { gate, noise }: StagedRouterOptions<Params>,
-  states: Readonly<Record<string, ConstantState>>,
-  key: RandomKey,
-  options: InitOptions,
-): Initialized<Params & NoiseParams, StagedRouterState> {
-  checkKey("key", key);
-  // A spread, so that a missing argument meets the error that names the backend.
-  const init = { ...options };
-  const weight = noiseShape({ gate, noise });
-  return {
-    params: {
-      ...gate.init(key, init),
-      ...(weight && { noise: constantParameter(0, weight, init) }),
-    },
-    state: Object.fromEntries(
-      Object.entries(states).map(([name, { shape, value }]) => [
-        name,
-        constantParameter(value, shape, init),
-      ]),
-    ),
-  };
-}
-
-/** The shape of learned noise's weight. */
-function noiseShape({
-  gate,
-  noise,
-}: Pick<StagedRouterOptions<never>, "noise"> & {
-  readonly gate: { readonly experts: number; readonly inputSize: number };
-}): Shape | undefined {
-  return noise?.learned ? [gate.experts, gate.inputSize] : undefined;
-}
-
-/** The keys of one call's draws. @throws ConfigError where the key is not two u32 */
-export function drawKeys(key: RandomKey | undefined): DrawKeys | undefined {
-  if (key === undefined) return undefined;
-  checkKey("context.key", key);
-  const [jitter = key, noise = key, capacity = key, stages = key] = splitKey(key, 4);
-  return { jitter, noise, capacity, stages };
-}
-
-function checkKey(name: string, key: RandomKey): void {
-  const valid =
-    Array.isArray(key) &&
-    key.length === 2 &&
-    key.every((word) => Number.isInteger(word) && word >= 0 && word < 2 ** 32);
-  if (valid) return;
-  throw new ConfigError(`${name} must be two u32; make it with randomKey(seed)`, name, key);
-}
-
 function checkOptions<Params>({ gate, spec, jitter = 0 }: StagedRouterOptions<Params>): void {
-  if (!Number.isSafeInteger(gate.inputSize) || gate.inputSize < 1) {
-    throw refuseOption("inputSize", gate.inputSize, "a whole number from 1");
-  }
+  requireWhole("inputSize", gate.inputSize);
   if (!(jitter >= 0 && jitter < 1)) throw refuseOption("jitter", jitter, "from 0 to below 1");
   checkRouteSpec(spec);
-  if (gate.experts !== spec.experts) {
-    throw refuseOption("gate.experts", gate.experts, `${spec.experts}, as the spec says`);
-  }
+  if (gate.experts === spec.experts) return;
+  throw refuseOption("gate.experts", gate.experts, `${spec.experts}, as the spec says`);
 }

@@ -22,8 +22,9 @@ import {
   makeExpertTable,
 } from "./expert-table.ts";
 import { type NoParams, flatGate } from "./flat-gate.ts";
-import { type Gate, refuseOption } from "./gate.ts";
+import type { Gate } from "./gate.ts";
 import { type LinearGateParams, linearGate } from "./linear-gate.ts";
+import { refuseOption } from "./option.ts";
 import { type StageCall, type StagedRouter, stagedRouter } from "./staged-router.ts";
 import { contextIds, idsWithin } from "./token-ids.ts";
 

@@ -6,7 +6,8 @@ import {
   selectExperts,
 } from "@moiety/core";
 import { onlyWhere, weighPresent } from "./absent.ts";
-import { type Gate, refuseOption, routerParameter } from "./gate.ts";
+import { type Gate, routerParameter } from "./gate.ts";
+import { requireNotNegative, requireWhole } from "./option.ts";
 import { type StagedRouter, stagedRouter } from "./staged-router.ts";
 import { contextIds, idsWithin } from "./token-ids.ts";
 
@@ -35,12 +36,8 @@ export interface TokenGateOptions {
  */
 export function tokenGate(options: TokenGateOptions): Gate<TokenGateParams> {
   const { experts, inputSize, vocabSize, initializerRange = 0.02 } = options;
-  if (!Number.isSafeInteger(vocabSize) || vocabSize < 1) {
-    throw refuseOption("vocabSize", vocabSize, "a whole number from 1");
-  }
-  if (!(initializerRange >= 0 && Number.isFinite(initializerRange))) {
-    throw refuseOption("initializerRange", initializerRange, "a finite number from 0");
-  }
+  requireWhole("vocabSize", vocabSize);
+  requireNotNegative("initializerRange", initializerRange);
   const shape = [vocabSize, experts];
   return {
     experts,

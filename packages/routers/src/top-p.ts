@@ -1,7 +1,7 @@
 import { type CapacitySpec, type Tensor, cumsum, less, ones } from "@moiety/core";
 import { type AdaptiveRouter, adaptiveRouter } from "./adaptive.ts";
-import { refuseOption } from "./gate.ts";
 import { type LinearGateParams, linearGate } from "./linear-gate.ts";
+import { refuseOption } from "./option.ts";
 
 /** Options of {@link topPRouter}. */
 export interface TopPOptions {

@@ -1,9 +1,9 @@
 import type { RouteSpec } from "@moiety/core";
 import { type TutelCapacityOptions, tutelCapacity, tutelPlaces } from "./capacity-presets.ts";
 import { capacityStage } from "./capacity-stage.ts";
-import { refuseOption } from "./gate.ts";
 import { type LinearRouter, linearRouter } from "./linear-router.ts";
 import { perExpertNoise } from "./noise.ts";
+import { requireNotNegative } from "./option.ts";
 
 /** Options of {@link tutelRouter}. */
 export interface TutelOptions extends Omit<TutelCapacityOptions, "topK" | "experts" | "tokens"> {
@@ -49,9 +49,7 @@ export function tutelSpec({
  */
 export function tutelRouter(options: TutelOptions): LinearRouter {
   const { numGlobalExperts: experts, gateNoise = 0, capacityFactor = 1 } = options;
-  if (!(gateNoise >= 0 && Number.isFinite(gateNoise))) {
-    throw refuseOption("gateNoise", gateNoise, "a finite number from 0");
-  }
+  requireNotNegative("gateNoise", gateNoise);
   const spec = tutelSpec(options);
   const { topK } = spec;
   const places = (tokens: number): number => tutelPlaces({ ...options, topK, experts, tokens });

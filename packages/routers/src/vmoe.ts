@@ -1,9 +1,9 @@
 import type { RouteSpec } from "@moiety/core";
 import { type VmoeCapacityOptions, vmoeCapacity } from "./capacity-presets.ts";
 import { type CapacityRule, capacityStage } from "./capacity-stage.ts";
-import { refuseOption } from "./gate.ts";
 import { type LinearRouter, linearRouter } from "./linear-router.ts";
 import { perExpertNoise } from "./noise.ts";
+import { refuseOption, requireNotNegative } from "./option.ts";
 
 /** Options of {@link vmoeRouter}. */
 export interface VmoeOptions extends VmoeCapacityOptions {
@@ -43,9 +43,7 @@ export function vmoeSpec(
  */
 export function vmoeRouter(options: VmoeOptions): LinearRouter {
   const { numExperts, noiseStd = 1 } = options;
-  if (!(noiseStd >= 0 && Number.isFinite(noiseStd))) {
-    throw refuseOption("noiseStd", noiseStd, "a finite number from 0");
-  }
+  requireNotNegative("noiseStd", noiseStd);
   const spec = vmoeSpec(options);
   const rule = roundingRule(options, spec);
   return linearRouter({

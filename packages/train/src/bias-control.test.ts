@@ -36,8 +36,10 @@ describe("biasControl", () => {
 
   it("refuses a state that does not fit the loads", () => {
     const state = { layers: [{ router: { selectionBias: bias(0, 0) } }] };
-    expect(() => control(state, [load(1, 1), load(1, 1)])).toThrow(/1 selection biases.*2 loads/);
-    expect(() => control(state, [])).toThrow(/1 selection biases.*0 loads/);
-    expect(() => control({}, [])).toThrow(/0 selection biases/);
+    expect(() => control(state, [load(1, 1), load(1, 1)])).toThrow(
+      /1 leaves selectionBias.*2 loads/,
+    );
+    expect(() => control(state, [])).toThrow(/1 leaves selectionBias.*0 loads/);
+    expect(() => control({}, [])).toThrow(/0 leaves selectionBias/);
   });
 });

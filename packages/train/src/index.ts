@@ -14,10 +14,12 @@ export {
   globalNorm,
 } from "./clip.ts";
 export type { TrainingEvent } from "./event.ts";
+export { type LayerControl, type LayerStep, layerControl } from "./layer-control.ts";
 export type { Control, LossFunction, LossResult, Observed } from "./loss.ts";
 export type { Optimizer, OptimizerResult, OptimizerState, OptimizerUpdate } from "./optimizer.ts";
 export type { AbortSignalLike, TrainOptions } from "./options.ts";
 export { disposeTree } from "./owned.ts";
+export { quantileControl } from "./quantile-control.ts";
 export {
   type Schedule,
   type WarmupOptions,
@@ -27,4 +29,5 @@ export {
 } from "./schedule.ts";
 export { type SgdOptions, sgd } from "./sgd.ts";
 export { type StartOptions, type TrainingSnapshot, startTraining } from "./snapshot.ts";
+export { sparsityControl } from "./sparsity-control.ts";
 export { train } from "./train.ts";

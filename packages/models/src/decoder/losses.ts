@@ -11,7 +11,10 @@ import {
   type LoadCvOptions,
   type LossOptions,
   type MutualInformationOptions,
+  type ReluSparsityOptions,
+  type StMoeBalanceOptions,
   type SwitchBalanceOptions,
+  type TokenEntropyLossOptions,
   deepseekCommunicationBalance,
   deepseekDeviceBalance,
   deepseekExpertBalance,
@@ -28,13 +31,20 @@ import {
   megatronBalance,
   mutualInformation,
   nllbBalance,
+  reluSparsity,
   sequenceBalance,
+  stMoeBalance,
   switchBalance,
+  tokenEntropyLoss,
   zLoss,
 } from "@moiety/losses";
 import type { LossConfig } from "./config.ts";
 
-/** Options of the losses that a configuration may name, by their names. */
+/**
+ * Options of the losses that a configuration may name, by their names. Left out are those that need
+ * what only a step of training knows (rewards, counts of its other micro-batches), and `vmoeLosses`,
+ * which is the two losses `importanceCv` and `loadCv`.
+ */
 export interface LossOptionsByKind {
   readonly deepseekCommunicationBalance: CommunicationBalanceOptions;
   readonly deepseekDeviceBalance: DeviceBalanceOptions;
@@ -52,8 +62,11 @@ export interface LossOptionsByKind {
   readonly megatronBalance: ChoiceBalanceOptions;
   readonly mutualInformation: MutualInformationOptions;
   readonly nllbBalance: BalanceOptions;
+  readonly reluSparsity: ReluSparsityOptions;
   readonly sequenceBalance: ChoiceBalanceOptions;
+  readonly stMoeBalance: StMoeBalanceOptions;
   readonly switchBalance: SwitchBalanceOptions;
+  readonly tokenEntropyLoss: TokenEntropyLossOptions;
   readonly zLoss: LossOptions;
 }
 
@@ -76,8 +89,11 @@ const makers: {
   megatronBalance,
   mutualInformation,
   nllbBalance,
+  reluSparsity,
   sequenceBalance,
+  stMoeBalance,
   switchBalance,
+  tokenEntropyLoss,
   zLoss,
 };
 

@@ -1,5 +1,6 @@
 import type { Family } from "../family.ts";
 import { deepseekBlock, deepseekExperts } from "./deepseek.ts";
+import { biasedSigmoid } from "./experts.ts";
 import { routerTensors, withRules } from "./rule-list.ts";
 
 /** AFMoE (Arcee's Trinity); its block. */
@@ -20,10 +21,7 @@ export const afmoe: Family = {
     moe: (config) => ({
       router: {
         spec: {
-          experts: config.count("num_experts"),
-          topK: config.count("num_experts_per_tok"),
-          score: "sigmoid",
-          bias: true,
+          ...biasedSigmoid(config, "num_experts"),
           renormalize: { epsilon: 1e-20 },
           scale: config.number("route_scale"),
         },

@@ -1,5 +1,6 @@
 import type { TensorRule } from "@moiety/checkpoints";
-import type { Family } from "../family.ts";
+import type { ConfigReader } from "../config-reader.ts";
+import type { Family, FamilyLoss } from "../family.ts";
 
 const stacked = { stacked: true, axes: "joined" } as const;
 
@@ -8,6 +9,12 @@ const tensors: readonly TensorRule[] = [
   { path: "experts.gateUp", names: ["experts.mlp.w1", "experts.mlp.v1"], ...stacked },
   { path: "experts.down", names: ["experts.mlp.w2"], ...stacked, transpose: true },
 ];
+
+/** Pooled over layers like that of others, but of the router's own scores. */
+function losses(config: ConfigReader): readonly FamilyLoss[] {
+  const coefficient = config.nested("ffn_config").number("moe_loss_weight");
+  return [{ name: "load_balancing_loss", kind: "huggingFaceBalance", from: "scores", coefficient }];
+}
 
 /** DBRX (Databricks, 2024); its block: weights divided by their p-norm, all experts in one matrix. */
 export const dbrx: Family = {
@@ -47,14 +54,7 @@ export const dbrx: Family = {
         },
       };
     },
-    losses: (config) => [
-      {
-        name: "load_balancing_loss",
-        kind: "huggingFaceBalance",
-        from: "scores",
-        coefficient: config.nested("ffn_config").number("moe_loss_weight"),
-      },
-    ],
+    losses,
     tensors,
     prefix: "transformer.blocks.{layer}.ffn.",
   },

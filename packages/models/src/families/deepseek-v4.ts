@@ -3,9 +3,21 @@ import type { RouterConfig } from "../decoder/config.ts";
 import type { Family } from "../family.ts";
 import { expertTensors, fusedExperts, pooledBalance } from "./experts.ts";
 import { gatedFfn } from "./llama.ts";
-import { withRules } from "./rule-list.ts";
+import { sharedTensors, withRules } from "./rule-list.ts";
 
 const SCORES = { sqrtsoftplus: "sqrtSoftplus", softmax: "softmax", sigmoid: "sigmoid" } as const;
+
+const tensors = /*#__PURE__*/ withRules(/*#__PURE__*/ expertTensors("w1", "w3", "w2"), [
+  { path: "state.router.selectionBias", names: ["gate.bias"] },
+  { path: "state.router.table", names: ["gate.tid2eid"] },
+  { path: "shared.ffn.gateUp", names: ["shared_experts.w1.weight", "shared_experts.w3.weight"] },
+  { path: "shared.ffn.down", names: ["shared_experts.w2.weight"] },
+]);
+
+const fused = /*#__PURE__*/ fusedExperts.concat(
+  { path: "state.router.selectionBias", names: ["gate.e_score_correction_bias"] },
+  /*#__PURE__*/ sharedTensors("shared_experts"),
+);
 
 /** Choice by score + bias; in the first layers by a table of token ids. */
 function routerOf(config: ConfigReader, layer: number): RouterConfig {
@@ -60,23 +72,8 @@ export const deepseekV4: Family = {
       };
     },
     losses: pooledBalance,
-    tensors: /*#__PURE__*/ withRules(/*#__PURE__*/ expertTensors("w1", "w3", "w2"), [
-      { path: "state.router.selectionBias", names: ["gate.bias"] },
-      { path: "state.router.table", names: ["gate.tid2eid"] },
-      {
-        path: "shared.ffn.gateUp",
-        names: ["shared_experts.w1.weight", "shared_experts.w3.weight"],
-      },
-      { path: "shared.ffn.down", names: ["shared_experts.w2.weight"] },
-    ]),
-    fused: /*#__PURE__*/ withRules(fusedExperts, [
-      { path: "state.router.selectionBias", names: ["gate.e_score_correction_bias"] },
-      {
-        path: "shared.ffn.gateUp",
-        names: ["shared_experts.gate_proj.weight", "shared_experts.up_proj.weight"],
-      },
-      { path: "shared.ffn.down", names: ["shared_experts.down_proj.weight"] },
-    ]),
+    tensors,
+    fused,
     prefix: "layers.{layer}.ffn.",
   },
 };

@@ -1,5 +1,6 @@
 import type { TensorRule } from "@moiety/checkpoints";
 import type { Family } from "../family.ts";
+import { balanceLoss } from "./experts.ts";
 import { gatedFfn } from "./llama.ts";
 
 const tensors: readonly TensorRule[] = [
@@ -42,13 +43,7 @@ export const doge: Family = {
       expert: { intermediateSize: 1, activation: config.activation("hidden_act"), gated: false },
       shared: { ...gatedFfn(config, config.count("intermediate_size")), merge: "add" },
     }),
-    losses: (config) => [
-      {
-        name: "load_balancing_loss",
-        kind: "dogeBalance",
-        coefficient: config.number("router_aux_loss_coef"),
-      },
-    ],
+    losses: (config) => balanceLoss(config, "dogeBalance"),
     tensors,
     prefix: "model.layers.{layer}.mlp.",
   },

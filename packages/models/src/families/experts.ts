@@ -1,4 +1,5 @@
 import type { TensorRule } from "@moiety/checkpoints";
+import type { RouteSpec } from "@moiety/core";
 import type { ConfigReader } from "../config-reader.ts";
 import type { FamilyLoss } from "../family.ts";
 
@@ -35,10 +36,29 @@ export const fusedExperts: readonly TensorRule[] = [
   { path: "experts.down", names: ["experts.down_proj"] },
 ];
 
+/** Sigmoid scores, chosen by score + bias and divided by their sum. */
+export function biasedSigmoid(config: ConfigReader, experts: string): RouteSpec {
+  return {
+    experts: config.count(experts),
+    topK: config.count("num_experts_per_tok"),
+    score: "sigmoid",
+    bias: true,
+    renormalize: {},
+  };
+}
+
 /** The balance loss that most families have: pooled over layers, k when balanced. */
 export function pooledBalance(config: ConfigReader): readonly FamilyLoss[] {
-  const coefficient = config.number("router_aux_loss_coef");
-  return [{ name: "load_balancing_loss", kind: "huggingFaceBalance", coefficient }];
+  return balanceLoss(config, "huggingFaceBalance");
+}
+
+/** One balance loss, by the key of its coefficient. */
+export function balanceLoss(
+  config: ConfigReader,
+  kind: "dogeBalance" | "gshardBalance" | "huggingFaceBalance" | "nllbBalance",
+  key = "router_aux_loss_coef",
+): readonly FamilyLoss[] {
+  return [{ name: "load_balancing_loss", kind, coefficient: config.number(key) }];
 }
 
 /** The losses of Switch Transformer. */

@@ -2,6 +2,7 @@ import type { JsonObject, TensorRule } from "@moiety/checkpoints";
 import type { ConfigReader } from "../config-reader.ts";
 import type { MoeConfig } from "../decoder/config.ts";
 import type { Family, FamilyBlock } from "../family.ts";
+import { balanceLoss } from "./experts.ts";
 
 const tensors: readonly TensorRule[] = [
   { path: "router.weight", names: ["gate.weight"] },
@@ -10,7 +11,7 @@ const tensors: readonly TensorRule[] = [
 ];
 
 /** Top-2 with places in each sequence, plain experts. */
-export function gshardMoe(config: ConfigReader): MoeConfig {
+function gshardMoe(config: ConfigReader): MoeConfig {
   return {
     router: {
       kind: "gshard",
@@ -30,13 +31,7 @@ export function gshardMoe(config: ConfigReader): MoeConfig {
 export const gshardBlock: FamilyBlock = {
   width: "d_model",
   moe: gshardMoe,
-  losses: (config) => [
-    {
-      name: "load_balancing_loss",
-      kind: "gshardBalance",
-      coefficient: config.number("router_aux_loss_coef"),
-    },
-  ],
+  losses: (config) => balanceLoss(config, "gshardBalance"),
   tensors,
   prefix: "layers.{layer}.moe.",
 };

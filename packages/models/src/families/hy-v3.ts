@@ -1,6 +1,6 @@
 import type { Family } from "../family.ts";
 import { deepseekBlock, deepseekExperts } from "./deepseek.ts";
-import { expertTensors, fusedExperts } from "./experts.ts";
+import { biasedSigmoid, expertTensors, fusedExperts } from "./experts.ts";
 import { routerTensors, sharedTensors, withRules } from "./rule-list.ts";
 
 const fused = /*#__PURE__*/ fusedExperts.concat(
@@ -28,10 +28,7 @@ export const hyV3: Family = {
     moe: (config) => ({
       router: {
         spec: {
-          experts: config.count("num_experts"),
-          topK: config.count("num_experts_per_tok"),
-          score: "sigmoid",
-          bias: true,
+          ...biasedSigmoid(config, "num_experts"),
           renormalize: { epsilon: 1e-20 },
           scale: config.number("router_scaling_factor"),
         },

@@ -1,5 +1,6 @@
 import type { TensorRule } from "@moiety/checkpoints";
 import type { Family } from "../family.ts";
+import { balanceLoss } from "./experts.ts";
 
 const tensors: readonly TensorRule[] = [
   { path: "router.weight", names: ["router.layer.weight"] },
@@ -38,13 +39,7 @@ export const jetmoe: Family = {
       },
       around: [{ kind: "outputBias" }],
     }),
-    losses: (config) => [
-      {
-        name: "load_balancing_loss",
-        kind: "huggingFaceBalance",
-        coefficient: config.number("aux_loss_coef"),
-      },
-    ],
+    losses: (config) => balanceLoss(config, "huggingFaceBalance", "aux_loss_coef"),
     tensors,
     prefix: "model.layers.{layer}.mlp.",
   },

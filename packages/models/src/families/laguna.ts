@@ -1,5 +1,5 @@
 import type { Family } from "../family.ts";
-import { expertTensors, fusedExperts, pooledBalance } from "./experts.ts";
+import { biasedSigmoid, expertTensors, fusedExperts, pooledBalance } from "./experts.ts";
 import { gatedFfn } from "./llama.ts";
 import { outputFactor } from "./output-factor.ts";
 import { routerTensors, sharedTensors, withRules } from "./rule-list.ts";
@@ -38,13 +38,7 @@ export const laguna: Family = {
       const softcap = config.number("moe_router_logit_softcapping");
       return {
         router: {
-          spec: {
-            experts: config.count("num_experts"),
-            topK: config.count("num_experts_per_tok"),
-            score: "sigmoid",
-            bias: true,
-            renormalize: {},
-          },
+          spec: biasedSigmoid(config, "num_experts"),
           logitSoftcap: softcap > 0 ? softcap : undefined,
         },
         expert: gatedFfn(config, config.count("moe_intermediate_size")),

@@ -1,5 +1,5 @@
 import type { Family } from "../family.ts";
-import { expertTensors, fusedExperts, pooledBalance } from "./experts.ts";
+import { biasedSigmoid, expertTensors, fusedExperts, pooledBalance } from "./experts.ts";
 import { gatedFfn } from "./llama.ts";
 import { withRules } from "./rule-list.ts";
 
@@ -19,13 +19,7 @@ export const minimaxM2: Family = {
   block: {
     moe: (config) => ({
       router: {
-        spec: {
-          experts: config.count("num_local_experts"),
-          topK: config.count("num_experts_per_tok"),
-          score: "sigmoid",
-          bias: true,
-          renormalize: {},
-        },
+        spec: biasedSigmoid(config, "num_local_experts"),
         jitter: config.number("router_jitter_noise"),
       },
       expert: gatedFfn(config, config.count("intermediate_size")),

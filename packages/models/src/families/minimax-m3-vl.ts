@@ -1,7 +1,7 @@
 import type { ConfigReader } from "../config-reader.ts";
 import type { FfnConfig } from "../decoder/config.ts";
 import type { Family } from "../family.ts";
-import { expertTensors, fusedExperts, pooledBalance } from "./experts.ts";
+import { biasedSigmoid, expertTensors, fusedExperts, pooledBalance } from "./experts.ts";
 import { outputFactor } from "./output-factor.ts";
 import { routerTensors, sharedTensors, withRules } from "./rule-list.ts";
 
@@ -51,13 +51,7 @@ export const minimaxM3Vl: Family = {
       const ffn = activationOf(config);
       return {
         router: {
-          spec: {
-            experts: config.count("num_local_experts"),
-            topK: config.count("num_experts_per_tok"),
-            score: "sigmoid",
-            bias: true,
-            renormalize: {},
-          },
+          spec: biasedSigmoid(config, "num_local_experts"),
         },
         expert: { ...ffn, intermediateSize: config.count("intermediate_size") },
         around: outputFactor(config.number("routed_scaling_factor")),

@@ -1,5 +1,6 @@
 import type { TensorRule } from "@moiety/checkpoints";
 import type { Family } from "../family.ts";
+import { balanceLoss } from "./experts.ts";
 
 const ofExpert = "experts.expert_{expert}.";
 
@@ -55,13 +56,7 @@ export const nllbMoe: Family = {
       },
       around: [{ kind: "factor", factor: 1 - config.number("moe_token_dropout") }],
     }),
-    losses: (config) => [
-      {
-        name: "load_balancing_loss",
-        kind: "nllbBalance",
-        coefficient: config.number("router_aux_loss_coef"),
-      },
-    ],
+    losses: (config) => balanceLoss(config, "nllbBalance"),
     tensors,
     prefix: "model.encoder.layers.{layer}.ffn.",
   },

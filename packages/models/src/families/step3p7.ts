@@ -1,7 +1,7 @@
 import type { GateClamp } from "@moiety/core";
 import type { ConfigReader } from "../config-reader.ts";
 import type { Family } from "../family.ts";
-import { fusedExperts } from "./experts.ts";
+import { biasedSigmoid, fusedExperts } from "./experts.ts";
 import { gatedFfn } from "./llama.ts";
 import { outputFactor } from "./output-factor.ts";
 import { routerTensors, sharedTensors, withRules } from "./rule-list.ts";
@@ -45,13 +45,7 @@ export const step3p7: Family = {
     supported: { mlp_bias: [false] },
     moe: (config, layer) => ({
       router: {
-        spec: {
-          experts: config.count("n_routed_experts"),
-          topK: config.count("num_experts_per_tok"),
-          score: "sigmoid",
-          bias: true,
-          renormalize: {},
-        },
+        spec: biasedSigmoid(config, "n_routed_experts"),
       },
       expert: {
         ...gatedFfn(config, config.count("moe_intermediate_size")),

@@ -38,6 +38,12 @@ export function drawn(seed: number, shape: readonly number[]): Tensor {
   return f64(draws(seed, count), shape);
 }
 
+/** `[E, E]`: a weight that makes a router's input its logits. */
+export function identity(experts: number): Tensor {
+  const data = Array.from({ length: experts ** 2 }, (_, at) => (at % (experts + 1) ? 0 : 1));
+  return f64(data, [experts, experts]);
+}
+
 /** The elements. */
 export async function values(tensor: Tensor | null | undefined): Promise<number[]> {
   return tensor ? Array.from(await tensor.read(), Number) : [];
@@ -50,6 +56,19 @@ export async function rowsOf(tensor: Tensor): Promise<number[][]> {
   return Array.from({ length: all.length / Math.max(width, 1) }, (_, row) =>
     all.slice(row * width, (row + 1) * width),
   );
+}
+
+/** Row by row, what a routing chose, what ran, and with what weights. */
+export async function rowsOfRouting(routing: TokenChoice): Promise<{
+  selected: number[][];
+  indices: number[][];
+  weights: number[][];
+}> {
+  return {
+    selected: await rowsOf(routing.selected),
+    indices: await rowsOf(routing.indices),
+    weights: await rowsOf(routing.outputWeights),
+  };
 }
 
 /** The largest difference between two lists; ∞ where lengths differ or a number is missing. */
@@ -76,6 +95,18 @@ export function softmaxOf(logits: readonly number[]): number[] {
   const powers = logits.map((value) => Math.exp(value - Math.max(...logits)));
   const total = powers.reduce((a, b) => a + b, 0);
   return powers.map((power) => power / total);
+}
+
+/** gelu by a series that is exact enough here: Φ from erf(z) = 2/√π Σ (−1)ⁿ z²ⁿ⁺¹ / (n! (2n+1)). */
+export function geluOf(value: number): number {
+  const z = value / Math.SQRT2;
+  let term = z;
+  let total = z;
+  for (let n = 1; n < 80; n++) {
+    term *= (-z * z) / n;
+    total += term / (2 * n + 1);
+  }
+  return (value * (1 + (2 / Math.sqrt(Math.PI)) * total)) / 2;
 }
 
 /** Expert numbers by falling value, ties to the lower. */

@@ -50,7 +50,7 @@ export function survivors(weights: Choices, placed: Choices, experts: number): n
 }
 
 /** Rows divided by the larger of their sum and ε. */
-export function shared(weights: Choices, epsilon = 2 ** -52): number[][] {
+export function shared(weights: Choices, epsilon: number = Number.EPSILON): number[][] {
   return weights.map((row) => {
     const total = Math.max(
       row.reduce((a, b) => a + b, 0),
