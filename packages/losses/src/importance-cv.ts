@@ -1,4 +1,4 @@
-import { type Routing, type RoutingLoss, type Tensor, softmax } from "@moiety/core";
+import { type Routing, type RoutingLoss, type Tensor, softmax, sameShape } from "@moiety/core";
 import {
   type BalanceOptions,
   defineLoss,
@@ -52,5 +52,7 @@ function gatesOf(name: string, routing: Routing, of: "weights" | "scores" | "cle
   if (of === "cleanScores" && routing.noise) return softmax(routing.noise.clean);
   if (of !== "weights") return routing.scores;
   const choice = requireTokenChoice(name, routing);
-  return gatesAt(choice.selected, choice);
+  const { selected, indices, outputWeights } = choice;
+  // A router with a varying count has weights for the places it fills, not for all that it wanted.
+  return gatesAt(sameShape(selected.shape, outputWeights.shape) ? selected : indices, choice);
 }
