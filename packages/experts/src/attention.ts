@@ -36,6 +36,7 @@ export interface AttentionExperts {
   readonly inputSize: number;
   /** The shape of every parameter. */
   readonly shapes: ShapesOf<AttentionExpertsParams>;
+  /** Draws its parameters. */
   init(key: RandomKey, options: InitOptions): Initialized<AttentionExpertsParams, NoState>;
   /** Attends on `x [B, T, H]` as routed (a routing of B·T tokens). @throws ConfigError, ShapeError */
   attend(

@@ -40,7 +40,16 @@ export interface LossEntry extends CatalogueText {
 /** A controller of this package; `reads` says what its update takes. */
 export type ControllerEntry = CatalogueText &
   (
-    | { readonly reads: "loads"; make(options: BiasControllerOptions): BiasController }
-    | { readonly reads: "routings"; make(options?: QuantileControllerOptions): QuantileController }
-    | { readonly reads: "loads and tokens"; make(options: ReluControllerOptions): ReluController }
+    | Made<"loads", [options: BiasControllerOptions], BiasController>
+    | Made<"routings", [options?: QuantileControllerOptions], QuantileController>
+    | Made<"loads and tokens", [options: ReluControllerOptions], ReluController>
   );
+
+interface Made<Reads extends string, Options extends unknown[], Controller> {
+  readonly reads: Reads;
+  /**
+   * Makes it, with its own defaults.
+   * @throws ConfigError where an option is bad
+   */
+  make(...options: Options): Controller;
+}

@@ -14,6 +14,7 @@ import { type HostTensor, generated } from "../host-tensor.ts";
 
 /** What draws its parameters: a router, a bank, a layer. */
 export interface Drawn<Params, State> {
+  /** Draws them. */
   init(key: RandomKey, options: InitOptions): Initialized<Params, State>;
 }
 
