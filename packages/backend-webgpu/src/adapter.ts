@@ -114,6 +114,7 @@ function contextOf(
     software,
     f16: usable("shader-f16"),
     subgroups: usable("subgroups"),
+    subgroupSize: usable("subgroups") ? fixedSize(info) : 0,
     segmentBytes: Math.floor(bindable / SEGMENT_STEP) * SEGMENT_STEP,
     storageBuffers: limits.maxStorageBuffersPerShaderStage,
     workgroupBytes: limits.maxComputeWorkgroupStorageSize,
@@ -121,4 +122,9 @@ function contextOf(
     tiling,
     batchInvariant: settings.batchInvariant,
   };
+}
+
+/** The size that all subgroups have; 0 where it varies, or nobody says. */
+function fixedSize({ subgroupMinSize, subgroupMaxSize }: GPUAdapterInfo): number {
+  return subgroupMinSize === subgroupMaxSize ? (subgroupMinSize ?? 0) : 0;
 }

@@ -10,7 +10,12 @@ export function capabilitiesOf(context: GpuContext, settings: Settings): Capabil
     dtypes: ["f32", "i32", "u32", "bool", "f16", "bf16", "u8"],
     ops: Object.keys(KERNELS),
     formats: FORMATS,
-    accumulation: { dtype: "f32", order: "blocks of 64 in index order" },
+    accumulation: {
+      dtype: "f32",
+      order: context.batchInvariant
+        ? "blocks of 64 in index order"
+        : "blocks of 64 in index order; by lanes where there are few rows",
+    },
     determinism: "bitwise",
     batchInvariant: context.batchInvariant,
     recovers: typeof settings.device !== "object",
@@ -24,6 +29,7 @@ export function capabilitiesOf(context: GpuContext, settings: Settings): Capabil
       software: context.software,
       shaderF16: context.f16,
       subgroups: context.subgroups,
+      subgroupSize: context.subgroupSize,
       tiling: context.tiling,
     },
   };

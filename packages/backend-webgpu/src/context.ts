@@ -64,6 +64,8 @@ export interface GpuContext {
   /** Half floats in WGSL. */
   readonly f16: boolean;
   readonly subgroups: boolean;
+  /** Invocations of every subgroup; 0 where there are none, or where their size varies. */
+  readonly subgroupSize: number;
   /** Bytes of the largest piece of a tensor in one binding; a multiple of 256. */
   readonly segmentBytes: number;
   readonly storageBuffers: number;

@@ -25,8 +25,9 @@ export interface WebGpuOptions {
   readonly segmentBytes?: number | undefined;
   /**
    * Whether a token gets the same bits whatever else is in the batch, in prefill and in decode: one
-   * order of sums for every number of tokens. True unless given. (No kernel takes the freedom that
-   * false gives yet.)
+   * order of sums for every number of tokens. True unless given. With false, products of at most 8
+   * rows may add along k by lanes, which reads weights in one piece; repeated calls still give the
+   * same bits.
    */
   readonly batchInvariant?: boolean | undefined;
   /**

@@ -83,6 +83,11 @@ export interface DispatchRequest {
   readonly workgroupSize?: number | undefined;
   /** Uses half floats in WGSL; only where the context has `f16`. */
   readonly f16?: boolean | undefined;
+  /**
+   * Uses subgroups in WGSL, with `lane` (number of the invocation in its subgroup) in scope; only
+   * where the context has them.
+   */
+  readonly subgroups?: boolean | undefined;
   /** Called once for each kernel. */
   readonly text: () => KernelText;
 }
@@ -163,6 +168,7 @@ function packParams(name: string, params: Readonly<Record<string, Param>>): Uint
 function moduleText(request: DispatchRequest, params: Readonly<Record<string, Param>>): string {
   const lines: string[] = [];
   if (request.f16) lines.push("enable f16;");
+  if (request.subgroups) lines.push("enable subgroups;");
   const names = Object.entries(params);
   if (names.length > 0) {
     const fields = names.map(([name, { type }]) => `  ${name}: ${type},`);
@@ -181,7 +187,8 @@ function moduleText(request: DispatchRequest, params: Readonly<Record<string, Pa
   lines.push(
     `@compute @workgroup_size(${size})`,
     "fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>,",
-    "        @builtin(local_invocation_index) lid: u32) {",
+    "        @builtin(local_invocation_index) lid: u32",
+    request.subgroups ? "        , @builtin(subgroup_invocation_id) lane: u32) {" : ") {",
     "  let group = wid.x + nwg.x * (wid.y + nwg.y * wid.z);",
     `  let index = group * ${size}u + lid;`,
     main,

@@ -321,7 +321,7 @@ function toTokens(
     choices,
     width: inputSize,
     rows: gathered,
-    inverse,
+    places: { inverse },
     factors: inputWeights?.handle,
     target: dx,
   });

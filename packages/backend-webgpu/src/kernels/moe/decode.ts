@@ -1,52 +1,140 @@
 import type { KernelCall } from "../../kernel.ts";
 import type { GpuHandle } from "../../memory.ts";
-import { type Operand, read, u32 } from "../../program.ts";
-import { BLOCK } from "../products/cut.ts";
-import { type Factor, alignedLines, factorOf, readsNativeHalves } from "../products/factor.ts";
-import { OWNER_TEXT, bankFactor, eachWindow } from "../products/grouped-product.ts";
+import { type Operand, read } from "../../program.ts";
+import type { Factor } from "../products/factor.ts";
+import { alignedLines, factorOf } from "../products/factor.ts";
+import { type Bank, OWNER_TEXT, bankFactor, eachWindow } from "../products/grouped-product.ts";
 import { multiply } from "../products/product.ts";
-import { rowStore } from "../products/store.ts";
+import { type RowStore, rowStore, storePair } from "../products/store.ts";
 import { multiplyFew } from "../products/strip.ts";
+import { walks } from "../products/walk.ts";
 import { activationText, activationVariant } from "./activation.ts";
-import { addTerm } from "./combine.ts";
-import { biasText, rowFactor, rowParams } from "./parts.ts";
+import { ALONE, EXPERT_OF, type Meeting, TOGETHER, meetOften } from "./assignments.ts";
+import { combineRows } from "./combine.ts";
+import { combineDown } from "./decode-down.ts";
 import { halvesOf, storeActivations } from "./halves.ts";
+import { biasText, rowFactor, rowParams } from "./parts.ts";
 import { type FfnProblem, downBank, upBank } from "./problem.ts";
 
 /** Bindings of a decode kernel beside the bank. */
 const OTHER_BINDINGS = 5;
-/** Invocations of a workgroup that cuts sums into blocks. */
-const SIZE = 256;
 
-/** Whether both banks can be bound whole, which the two kernels of decoding need. */
+/** Whether both banks can be bound whole, which the kernels of decoding need. */
 export function fitsDecode(call: KernelCall, { up, down }: FfnProblem): boolean {
   const room = call.context.storageBuffers - OTHER_BINDINGS;
   return up.handle.blocks.length <= room && down.handle.blocks.length <= room;
 }
 
 /**
- * Few tokens in two dispatches: nothing is sorted, each assignment meets its expert by itself. Sums
- * have the order of the sorted path, so that a token gets the same bits.
+ * Few tokens in two dispatches, or three: nothing is sorted, assignments find their experts, and each
+ * other, by themselves. With `batchInvariant` sums have the order of the sorted path, so that a token
+ * gets the same bits.
  */
 export function decode(call: KernelCall, problem: FfnProblem, y: GpuHandle): void {
-  const { rows, innerSize } = problem;
-  const activations = call.temporary({ shape: [rows, innerSize], dtype: "f32" });
-  if (rows > 0) projectUp(call, problem, activations);
-  projectDown(call, problem, activations, y);
+  const { rows, tokens, choices, experts, innerSize, outputSize, indices } = problem;
+  const temporary = (width: number): GpuHandle =>
+    call.temporary({ shape: [rows, width], dtype: "f32" });
+  const together = meetOften(tokens, choices, experts);
+  const meeting = together ? TOGETHER : ALONE;
+  const activations = temporary(innerSize);
+  if (rows > 0) projectUp(call, problem, meeting, activations);
+  if (!together && !walks(call.context, bankFactor(downBank(problem), false), 1)) {
+    combineDown(call, problem, activations, y);
+    return;
+  }
+  const outputs = temporary(outputSize);
+  if (rows > 0) projectDown(call, problem, meeting, activations, outputs);
+  combineRows(call, {
+    tokens,
+    choices,
+    width: outputSize,
+    rows: outputs,
+    places: { experts: indices.handle, count: experts },
+    factors: problem.outputWeights.handle,
+    target: y,
+  });
 }
 
-/** WGSL: the expert of an assignment; `params.groups + 1` where it has none. */
-const EXPERT_OF = `
-fn expert_of(a: u32) -> u32 {
-  let id = load_indices(a);
-  return select(u32(id), params.groups + 1u, id < 0 || u32(id) >= params.groups);
-}`;
+/** A projection of the assignments. */
+interface Projection {
+  readonly name: string;
+  readonly variant: string;
+  readonly left: Factor;
+  readonly bank: Bank;
+  /** Operands beside the bank, `indices` and the one that is stored. */
+  readonly operands: Readonly<Record<string, Operand>>;
+  readonly declarations: string;
+  /** What is stored, under which name, and how wide it is. */
+  readonly target: { readonly name: string; readonly handle: GpuHandle; readonly width: number };
+  /** One by one: the columns of each, and the statement that stores their sums `v0` and `v1`. */
+  readonly columns: (place: string) => readonly [string] | readonly [string, string];
+  readonly store: string;
+  /** By pairs of quads, as products in registers have them. */
+  readonly quads: {
+    readonly pairs: number;
+    readonly columns: ((pair: string) => readonly [string, string]) | undefined;
+    readonly store: string;
+  };
+}
 
-function projectUp(call: KernelCall, problem: FfnProblem, activations: GpuHandle): void {
-  const { x, indices, upBias, inputWeights, descriptor, innerSize, inputSize, rows } = problem;
-  const bank = upBank(problem);
-  const halves = halvesOf(problem);
-  const left = factorOf({
+function project(
+  call: KernelCall,
+  problem: FfnProblem,
+  meeting: Meeting,
+  projection: Projection,
+): void {
+  const { name, left, bank, target, quads } = projection;
+  const single = bankFactor(bank, false);
+  const few = call.context.tiling === "workgroup" || walks(call.context, single, meeting.rows);
+  const right = few
+    ? single
+    : bankFactor(bank, quads.columns === undefined || bank.columns % 8 === 0);
+  const store: RowStore = rowStore(target.name, target.handle, few ? 1 : target.width);
+  const operands: Record<string, Operand> = {
+    ...projection.operands,
+    indices: read(problem.indices.handle, "i32"),
+    [target.name]: store.operand,
+  };
+  const declarations = `${EXPERT_OF}\n${projection.declarations}`;
+  const begin = (item: string): string =>
+    `${meeting.owner(item)}\n${OWNER_TEXT}\n${meeting.begin(item)}`;
+  eachWindow(call, bank, operands, right.type, (bound, window) => {
+    const params = { ...window, ...rowParams(problem) };
+    const common = { left, right, operands: bound, params, rowAt: meeting.rowAt };
+    if (few) {
+      multiplyFew(call, {
+        ...common,
+        name: `${name}Few`,
+        variant: projection.variant,
+        rows: meeting.rows,
+        items: problem.rows,
+        places: target.width,
+        inner: bank.inner,
+        declarations,
+        begin: begin("item"),
+        columns: projection.columns,
+        store: projection.store,
+      });
+      return;
+    }
+    multiply(call, {
+      ...common,
+      name: `${name}One`,
+      variant: `${projection.variant};${store.variant}`,
+      cut: { kind: "registers", rows: meeting.rows },
+      tiles: problem.rows,
+      pairs: quads.pairs,
+      declarations: `${store.declarations}\n${declarations}`,
+      begin: begin("tile"),
+      columns: quads.columns ?? ((pair) => [`${pair} * 8u`, `${pair} * 8u + 4u`]),
+      store: quads.store,
+    });
+  });
+}
+
+/** Each token, weighted where input weights are given, as the left factor of its assignments. */
+function choiceFactor({ x, inputSize, inputWeights }: FfnProblem): Factor {
+  return factorOf({
     name: "x",
     dtype: "f32",
     order: "rows",
@@ -59,209 +147,77 @@ function projectUp(call: KernelCall, problem: FfnProblem, activations: GpuHandle
     scale: inputWeights && ((row) => `load_factors(min(${row}, params.rows - 1u))`),
     variant: inputWeights ? "weightedChoice" : "choice",
   });
-  const strips = call.context.tiling === "workgroup";
-  const right = bankFactor(
-    bank,
-    !strips && (halves.columns === undefined || bank.columns % 8 === 0),
-  );
-  const act = rowStore("act", activations, strips ? 1 : innerSize);
-  const operands: Record<string, Operand> = {
-    x: read(x.handle, left.type),
-    indices: read(indices.handle, "i32"),
-    act: act.operand,
-    ...(upBias && { bias: read(upBias.handle, "f32") }),
-    ...(inputWeights && { factors: read(inputWeights.handle, "f32") }),
-  };
-  const variant = `${halves.variant};${activationVariant(descriptor)};${upBias ? "bias" : ""}`;
-  const common = `${EXPERT_OF}
-${biasText(upBias !== undefined)}
-${activationText(descriptor)}`;
-  const begin = `let owner = expert_of(ITEM);
-${OWNER_TEXT}
-let first = ITEM; let limit = ITEM + 1u;`;
-  eachWindow(call, bank, operands, right.type, (bound, window) => {
-    const params = { ...window, ...rowParams(problem) };
-    if (strips) {
-      const { gate } = descriptor;
-      multiplyFew(call, {
-        name: "moeUpFew",
-        variant,
-        rows: 1,
-        left,
-        right,
-        operands: bound,
-        params,
-        items: rows,
-        places: innerSize,
-        inner: inputSize,
-        declarations: common,
-        begin: begin.replaceAll("ITEM", "item"),
-        columns: (place) => {
-          if (!gate) return [place];
-          return gate.packing === "concatenated"
-            ? [place, `params.innerSize + ${place}`]
-            : [`2u * ${place}`, `2u * ${place} + 1u`];
-        },
-        store: gate
-          ? `let at = row * params.innerSize + column;
-  let c0 = ${gate.packing === "concatenated" ? "column" : "2u * column"};
-  let c1 = ${gate.packing === "concatenated" ? "params.innerSize + column" : "2u * column + 1u"};
-  store_act(at, between(biased(vec4<f32>(v0), owner, c0).xxxx, biased(vec4<f32>(v1), owner, c1).xxxx).x);`
-          : `let h = biased(vec4<f32>(v0), owner, column).xxxx;
+}
+
+function projectUp(
+  call: KernelCall,
+  problem: FfnProblem,
+  meeting: Meeting,
+  activations: GpuHandle,
+): void {
+  const { x, upBias, inputWeights, descriptor, innerSize } = problem;
+  const { gate } = descriptor;
+  const halves = halvesOf(problem);
+  const left = choiceFactor(problem);
+  const concatenated = gate?.packing === "concatenated";
+  const halvesAt = (place: string): readonly [string, string] =>
+    concatenated ? [place, `params.innerSize + ${place}`] : [`2u * ${place}`, `2u * ${place} + 1u`];
+  const [c0, c1] = halvesAt("column");
+  const [first, second] = halves.columns?.("pair") ?? ["pair * 8u", "pair * 8u + 4u"];
+  project(call, problem, meeting, {
+    name: "moeUp",
+    variant: `${halves.variant};${activationVariant(descriptor)};${upBias ? "bias" : ""}`,
+    left,
+    bank: upBank(problem),
+    operands: {
+      x: read(x.handle, left.type),
+      ...(upBias && { bias: read(upBias.handle, "f32") }),
+      ...(inputWeights && { factors: read(inputWeights.handle, "f32") }),
+    },
+    declarations: `${biasText(upBias !== undefined)}\n${activationText(descriptor)}`,
+    target: { name: "act", handle: activations, width: innerSize },
+    columns: (place) => (gate ? halvesAt(place) : [place]),
+    store: gate
+      ? `let at = row * params.innerSize + column;
+  store_act(at, between(biased(vec4<f32>(v0), owner, ${c0}).xxxx, biased(vec4<f32>(v1), owner, ${c1}).xxxx).x);`
+      : `let h = biased(vec4<f32>(v0), owner, column).xxxx;
   store_act(row * params.innerSize + column, between(h, h).x);`,
-      });
-      return;
-    }
-    const [first, second] = halves.columns?.("pair") ?? ["pair * 8u", "pair * 8u + 4u"];
-    multiply(call, {
-      name: "moeUpOne",
-      variant: `${variant};${act.variant}`,
-      cut: { kind: "registers", rows: 1 },
-      left,
-      right,
-      operands: bound,
-      params,
-      tiles: rows,
+    quads: {
       pairs: halves.pairs,
-      declarations: `${act.declarations}\n${common}`,
-      begin: begin.replaceAll("ITEM", "tile"),
-      columns: halves.columns ?? ((pair) => [`${pair} * 8u`, `${pair} * 8u + 4u`]),
+      columns: halves.columns,
       store: `let h0 = biased(v0, owner, ${first});
   let h1 = biased(v1, owner, ${second});
   ${storeActivations(problem, false)}`,
-    });
+    },
   });
 }
 
 function projectDown(
   call: KernelCall,
   problem: FfnProblem,
+  meeting: Meeting,
   activations: GpuHandle,
-  y: GpuHandle,
+  outputs: GpuHandle,
 ): void {
-  const { indices, outputWeights, downBias, innerSize, tokens } = problem;
-  const bank = downBank(problem);
+  const { downBias, innerSize, outputSize } = problem;
   const left = rowFactor("act", activations, innerSize);
-  const strips = call.context.tiling === "workgroup";
-  const right = bankFactor(bank, !strips);
-  const store = rowStore("y", y, strips ? 1 : bank.columns);
-  const operands: Record<string, Operand> = {
-    act: read(activations, left.type),
-    indices: read(indices.handle, "i32"),
-    factors: read(outputWeights.handle, "f32"),
-    y: store.operand,
-    ...(downBias && { bias: read(downBias.handle, "f32") }),
-  };
-  eachWindow(call, bank, operands, right.type, (bound, window) => {
-    const parts = { left, right, bias: biasText(downBias !== undefined) };
-    const places = strips ? bank.columns : Math.ceil(bank.columns / 4);
-    const lanes = innerSize >= 16 * BLOCK ? 16 : 32;
-    const groups = Math.ceil(places / lanes);
-    call.dispatch(
-      {
-        name: "moeDownCombine",
-        variant: [
-          strips ? `strips${lanes}` : "registers",
-          left.variant,
-          right.variant,
-          store.variant,
-          downBias ? "bias" : "",
-        ].join(";"),
-        operands: bound,
-        params: {
-          ...window,
-          ...rowParams(problem),
-          places: u32(places),
-          strips: u32(groups),
-        },
-        workgroupSize: strips ? SIZE : 16,
-        f16: readsNativeHalves(right),
-        text: () => ({
-          declarations: `${left.declarations}\n${right.declarations}\n${EXPERT_OF}\n${parts.bias}
-${strips ? `var<workgroup> partials: array<f32, ${SIZE}>;` : store.declarations}`,
-          main: strips ? stripText(parts, lanes) : registerText(parts),
-        }),
-      },
-      strips ? { groups: tokens * groups } : { invocations: tokens * places },
-    );
+  project(call, problem, meeting, {
+    name: "moeDown",
+    variant: downBias ? "bias" : "",
+    left,
+    bank: downBank(problem),
+    operands: {
+      act: read(activations, left.type),
+      ...(downBias && { bias: read(downBias.handle, "f32") }),
+    },
+    declarations: biasText(downBias !== undefined),
+    target: { name: "y", handle: outputs, width: outputSize },
+    columns: (place) => [place],
+    store: "store_y(row * params.columns + column, biased(vec4<f32>(v0), owner, column).x);",
+    quads: {
+      pairs: Math.ceil(outputSize / 8),
+      columns: undefined,
+      store: storePair("row * params.columns", (sum, column) => `biased(${sum}, owner, ${column})`),
+    },
   });
-}
-
-interface Parts {
-  readonly left: Factor;
-  readonly right: Factor;
-}
-
-/** One invocation adds up four columns of a token. */
-function registerText({ left, right }: Parts): string {
-  return `if (index >= params.tokens * params.places) { return; }
-let token = index / params.places;
-let column = (index % params.places) * 4u;
-var sum = vec4<f32>();
-for (var j = 0u; j < params.choices; j++) {
-  let a = token * params.choices + j;
-  let owner = expert_of(a);
-  if (owner >= params.groups) { continue; }
-  let end = params.inner;
-  let matrix = owner * params.matrix - params.shift;
-  let place = ${left.placeOfOne("a")};
-  let columns = ${right.placeOfFour("column")};
-  var total = vec4<f32>();
-  for (var block = 0u; block < end; block += ${BLOCK}u) {
-    var s = vec4<f32>();
-    let stop = min(block + ${BLOCK}u, end);
-    for (var k = block; k < stop; k += 4u) {
-      let l = ${left.strand("place", "k", "end")};
-      let r = ${right.block("columns", "k", "end")};
-      s = fma(vec4<f32>(l.x), r[0], s); s = fma(vec4<f32>(l.y), r[1], s);
-      s = fma(vec4<f32>(l.z), r[2], s); s = fma(vec4<f32>(l.w), r[3], s);
-    }
-    total += s;
-  }
-  let term = biased(total, owner, column);
-  sum = ${addTerm("term", "load_factors(a)", "vec4<f32>")};
-}
-put_y(token * params.columns, column, params.columns, sum);`;
-}
-
-/** A workgroup adds up some columns of a token, each invocation a block of 64. */
-function stripText({ left, right }: Parts, lanes: number): string {
-  const slots = SIZE / lanes;
-  return `let token = group / params.strips;
-if (token >= params.tokens) { return; }
-let lane = lid % ${lanes}u;
-let slot = lid / ${lanes}u;
-let column = (group % params.strips) * ${lanes}u + lane;
-let end = params.inner;
-var sum = 0.0;
-for (var j = 0u; j < params.choices; j++) {
-  let a = token * params.choices + j;
-  let owner = expert_of(a);
-  if (owner >= params.groups) { continue; }
-  let matrix = owner * params.matrix - params.shift;
-  let place = ${left.placeOfOne("a")};
-  let columns = ${right.placeOfOne("column")};
-  var total = 0.0;
-  for (var base = 0u; base < end; base += ${slots * BLOCK}u) {
-    let start = base + slot * ${BLOCK}u;
-    let stop = min(start + ${BLOCK}u, end);
-    var s = 0.0;
-    for (var k = start; k < stop; k += 4u) {
-      let l = ${left.strand("place", "k", "end")};
-      let r = ${right.strand("columns", "k", "end")};
-      s = fma(l.x, r.x, s); s = fma(l.y, r.y, s); s = fma(l.z, r.z, s); s = fma(l.w, r.w, s);
-    }
-    partials[slot * ${lanes}u + lane] = s;
-    workgroupBarrier();
-    if (slot == 0u) {
-      for (var i = 0u; i < ${slots}u && base + i * ${BLOCK}u < end; i++) {
-        total += partials[i * ${lanes}u + lane];
-      }
-    }
-    workgroupBarrier();
-  }
-  let term = biased(vec4<f32>(total), owner, column).x;
-  sum = ${addTerm("term", "load_factors(a)", "f32")};
-}
-if (slot == 0u && column < params.columns) { store_y(token * params.columns + column, sum); }`;
 }

@@ -37,7 +37,7 @@ export const moeFfn: Kernel = (call) => {
     choices: problem.choices,
     width: problem.outputSize,
     rows: outputs,
-    inverse: sorted.inverse,
+    places: { inverse: sorted.inverse },
     factors: problem.outputWeights.handle,
     target: y,
   });

@@ -14,7 +14,7 @@ export interface SortedRows extends GroupedRows {
 
 /** Sorts the assignments of a call on the device. */
 export function sortRows(call: KernelCall, problem: FfnProblem): SortedRows {
-  const { rows, experts, indices } = problem;
+  const { rows, experts, indices, inputSize, innerSize, outputSize } = problem;
   const words = (count: number): GpuHandle => call.temporary({ shape: [count], dtype: "i32" });
   const sorted: GroupedRows = {
     order: words(rows),
@@ -24,7 +24,8 @@ export function sortRows(call: KernelCall, problem: FfnProblem): SortedRows {
   };
   groupAssignments(call, indices.handle, rows, experts, sorted);
   const busy = Math.max(1, Math.min(experts, rows));
-  const cut = cutFor(call.context, Math.ceil(rows / busy));
+  const columns = Math.min(inputSize, innerSize, outputSize);
+  const cut = cutFor(call.context, Math.ceil(rows / busy), columns);
   const tiling = { rows, groups: experts, tileRows: cut.rows };
   const plan = { handle: words(tileBound(rows, experts, cut.rows) * TILE_WORDS), tilesAt: 0 };
   mapTiles(call, sorted.offsets, tiling, plan);

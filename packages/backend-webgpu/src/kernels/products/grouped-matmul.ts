@@ -88,7 +88,8 @@ fn present(row: u32) -> bool {
 function multiplyTiles(call: KernelCall, problem: Problem, y: GpuHandle): void {
   const { bank, rows, left, offsets, operands, params, declarations } = problem;
   const { groups } = bank;
-  const cut = cutFor(call.context, Math.ceil(rows / Math.max(1, Math.min(groups, rows))));
+  const busy = Math.max(1, Math.min(groups, rows));
+  const cut = cutFor(call.context, Math.ceil(rows / busy), bank.columns);
   const tiling = { rows, groups, tileRows: cut.rows };
   const words = tileBound(rows, groups, cut.rows) * TILE_WORDS;
   const plan = { handle: call.temporary({ shape: [words], dtype: "u32" }), tilesAt: 0 };

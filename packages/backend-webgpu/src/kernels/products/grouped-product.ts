@@ -4,7 +4,7 @@ import { type Operand, type Param, read, u32 } from "../../program.ts";
 import { type Cut, PAIR } from "./cut.ts";
 import { type Factor, type StoredFloat, alignedLines, factorOf } from "./factor.ts";
 import { bindingsOf, matrixWindows } from "./matrix-windows.ts";
-import { SCALED, multiply } from "./product.ts";
+import { multiply } from "./product.ts";
 import { type RowTiling, TILE_AT, tileBound } from "./row-tiles.ts";
 
 /** A matrix for each group, as a product's right factor. */
@@ -126,7 +126,7 @@ export function multiplyGroups(call: KernelCall, request: GroupedRequest): void 
       params: { ...params, ...request.params, tilesAt: u32(plan.tilesAt) },
       tiles: tileBound(rows, groups, cut.rows),
       pairs: request.pairs ?? Math.ceil(bank.columns / PAIR),
-      declarations: `${TILE_AT}\n${left.scaleOfFour ? SCALED : ""}\n${request.declarations}`,
+      declarations: `${TILE_AT}\n${request.declarations}`,
       begin: `let info = tile_at(tile);
 let owner = info.x; let first = info.y; let limit = info.z;
 ${OWNER_TEXT}`,

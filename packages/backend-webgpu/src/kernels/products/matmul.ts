@@ -187,7 +187,8 @@ function multiplyTiles(call: KernelCall, problem: Problem, y: GpuHandle, piece: 
   const { a, b, rows, inner, columns, batch, transposeA, transposeB } = problem;
   const { left, right } = factorsOf(problem, false);
   const [height, width] = [sizeOfRange(piece.rows, rows), sizeOfRange(piece.columns, columns)];
-  const cut = cutFor(call.context, height);
+  // Lanes share lines, or rows, but not lines beside rows.
+  const cut = cutFor(call.context, height, transposeA && transposeB ? 0 : width);
   const rowTiles = Math.ceil(height / cut.rows);
   const matrices = batch.reduce((product, axis) => product * axis.size, 1);
   const store = rowStore("y", y, columns);

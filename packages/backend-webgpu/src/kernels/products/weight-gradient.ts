@@ -35,7 +35,7 @@ export interface WeightGradientRequest {
 export function addOuterProducts(call: KernelCall, request: WeightGradientRequest): void {
   const { left, right, groups, output } = request;
   const [rows, columns] = [left.width, right.width];
-  const cut = cutFor(call.context, rows);
+  const cut = cutFor(call.context, rows, columns);
   const rowTiles = Math.ceil(rows / cut.rows);
   const [a, b] = [sideFactor("a", "params.height", left), sideFactor("b", "params.columns", right)];
   const store = rowStore("y", output, columns);
