@@ -39,7 +39,7 @@ describe("create", () => {
       determinism: "bitwise",
       batchInvariant: true,
       accumulation: { dtype: "f64", order: "index order" },
-      formats: ["q8_row"],
+      formats: ["q8_row", "q8_block32", "q4_block32", "mxfp4"],
     });
     expect(new Set(backend.capabilities.dtypes).size).toBe(8);
   });

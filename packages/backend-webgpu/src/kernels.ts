@@ -7,8 +7,11 @@ import { moeKernels } from "./kernels/moe/index.ts";
 import { productsKernels } from "./kernels/products/index.ts";
 import { selectionKernels } from "./kernels/selection/index.ts";
 
+/** Storage formats of weights that the fused kernels read. */
+export const FUSED_FORMATS: readonly string[] = ["f16", "bf16"];
+
 /** Storage formats of weights that kernels read. */
-export const FORMATS: readonly string[] = ["f16", "bf16", ...QUANTIZED_FORMATS];
+export const FORMATS: readonly string[] = [...FUSED_FORMATS, ...QUANTIZED_FORMATS];
 
 /** Sizes at which kernels cut their work. */
 export const TILE_SIZES: readonly number[] = [64];

@@ -1,9 +1,15 @@
-import { type Backend, type Capabilities, type DType, ConfigError } from "@moiety/core";
+import {
+  type Backend,
+  type Capabilities,
+  type DType,
+  ConfigError,
+  quantizedFormats,
+} from "@moiety/core";
 import { allOps } from "@moiety/core/ops";
 import { quantisedFormats } from "./select.ts";
 
 const DTYPES: readonly DType[] = ["f32", "f64", "i32", "u32", "bool", "f16", "bf16", "u8"];
-const FORMATS: readonly string[] = ["f16", "bf16", "q8_row"];
+const FORMATS: readonly string[] = ["f16", "bf16", .../*#__PURE__*/ Object.keys(quantizedFormats)];
 
 /** The dtype without which a kernel of an op cannot hold its inputs or outputs. */
 const NEEDED_DTYPES: Readonly<Record<string, DType>> = {
@@ -47,6 +53,7 @@ export function inspectManifest({
         allOps.map((op) => op.name),
       ),
       ...listProblems("formats", capabilities.formats, FORMATS),
+      ...fusedProblems(capabilities),
       ...dtypeProblems(capabilities),
       ...promiseProblems(capabilities),
       ...limitProblems(capabilities.limits),
@@ -103,6 +110,15 @@ function listProblems(key: string, given: readonly string[], known: readonly str
     ...unknown.map((name) => `${key} names "${name}", which there is not`),
     ...twice.map((name) => `${key} names "${name}" twice`),
   ];
+}
+
+/** What fused ops take must be among what is taken at all. */
+function fusedProblems({ formats, fusedFormats }: Capabilities): string[] {
+  if (fusedFormats === undefined) return [];
+  if (!Array.isArray(fusedFormats)) return ["fusedFormats must be a list of names"];
+  return fusedFormats
+    .filter((name) => !formats.includes(name))
+    .map((name) => `fusedFormats names "${name}", which formats does not`);
 }
 
 function dtypeProblems(capabilities: Capabilities): string[] {

@@ -62,7 +62,8 @@ function runUntraced(
 ): readonly Tensor[] {
   const { identity, definition } = op;
   const format = definition.format?.(inputs, attributes);
-  const readable = format === undefined || engine.capabilities.formats.includes(format);
+  const { formats, fusedFormats = formats } = engine.capabilities;
+  const readable = format === undefined || fusedFormats.includes(format);
   if (readable && engine.supports(identity))
     return runKernel(engine, op, inputs, attributes, specs, []);
   if (definition.decompose) return decompose(engine, op, inputs, attributes);

@@ -122,6 +122,8 @@ export interface Capabilities {
    * in another format is taken apart.
    */
   readonly formats: readonly string[];
+  /** Those that the fused ops take, where they do not take all of `formats`. */
+  readonly fusedFormats?: readonly string[] | undefined;
   /** How sums are accumulated: what the kit's bounds of error follow from, and the order in words. */
   readonly accumulation: { readonly dtype: "f16" | "f32" | "f64"; readonly order: string };
   /** `bitwise`: same inputs, shapes and options give the same bits; `run`: within tolerance. */

@@ -41,6 +41,7 @@ export * from "./moe/bank.ts";
 export * from "./moe/capacity.ts";
 export * from "./moe/check-spec.ts";
 export * from "./moe/ffn.ts";
+export * from "./moe/ffn-descriptor.ts";
 export * from "./moe/mix.ts";
 export * from "./moe/moe.ts";
 export * from "./moe/plan.ts";

@@ -27,6 +27,8 @@ export interface ShapedBank<Params> extends ExpertBank<Params> {
 export interface FfnBank<Params extends FfnParams> extends ShapedBank<Params> {
   /** How its weights are read. */
   readonly descriptor: FfnDescriptor;
+  /** Standard deviation of the initial weights. */
+  readonly initializerRange: number;
   ffn(params: Params): FusedFfn;
 }
 
@@ -47,6 +49,7 @@ export function ffnBank(options: BankOptions<DenseOptions>): FfnBank<FfnParams> 
     inputSize: hiddenSize,
     outputSize,
     descriptor,
+    initializerRange,
     shapes,
     init(key: RandomKey, init: InitOptions): Initialized<FfnParams, NoState> {
       return { params: drawFfn(shapes, initializerRange, key, init), state: {} };

@@ -1,6 +1,6 @@
 /**
  * Banks of experts: plain and gated feed-forward networks, linear, latent, scaled, mixed, special,
- * adapted and attention experts, and shared experts.
+ * adapted, quantised and attention experts, and shared experts.
  * @packageDocumentation
  */
 export { type AttentionExperts, attentionExperts } from "./attention.ts";
@@ -38,6 +38,13 @@ export { type MultBiasParams, withMultBias } from "./mult-bias.ts";
 export type { DenseOptions, FfnOptions, GateOptions } from "./options.ts";
 export { type OutputBiasParams, withOutputBias } from "./output-bias.ts";
 export type { FfnParams, GluParams, MlpParams } from "./params.ts";
+export { type HostQuantized, hostQuantize } from "./quantize.ts";
+export {
+  type QuantizedBank,
+  type QuantizedOptions,
+  type QuantizedParams,
+  quantizedExperts,
+} from "./quantized.ts";
 export { type ScaledOptions, type ScaledParams, scaledExperts, timesFactor } from "./scaled.ts";
 export {
   type SharedExpert,

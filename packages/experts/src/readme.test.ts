@@ -2,7 +2,7 @@ import create from "@moiety/backend-cpu";
 import { apply, moe, randomKey } from "@moiety/core";
 import { linearRouter, mixtralRouter } from "@moiety/routers";
 import { expect, it } from "vitest";
-import { attentionExperts, glu, lora, moa, sharedExpert } from "./index.ts";
+import { attentionExperts, glu, lora, moa, quantizedExperts, sharedExpert } from "./index.ts";
 
 const backend = await create();
 
@@ -27,6 +27,14 @@ it("adapts and merges as the README does", () => {
   const params = adapted.adapt(pretrained, randomKey(1), { backend });
   const plain = adapted.merge(params);
   expect(plain.gateUp.shape).toEqual([4, 32, 8]);
+});
+
+it("quantises as the README does", async () => {
+  const bank = glu({ experts: 4, hiddenSize: 32, intermediateSize: 64, activation: "silu" });
+  const trained = bank.init(randomKey(0), { backend }).params;
+  const small = quantizedExperts(bank, { format: "q4_block32" });
+  const params = await small.quantize(trained);
+  expect(params.gateUp.codes.shape).toEqual([4, 128, 16]);
 });
 
 it("attends as the README does", () => {

@@ -6,15 +6,17 @@ import { halfCases } from "./extension-f16.ts";
 import { fusedBackwardCases } from "./extension-fused-backward.ts";
 import { fusedCases } from "./extension-fused.ts";
 import { orderCases } from "./extension-order.ts";
+import { quantisedCases } from "./extension-quantised.ts";
 import { segmentedCases } from "./extension-segmented.ts";
 
-/** Fused kernels, equal bits, half floats, segments and lost devices. */
+/** Fused kernels, equal bits, half floats, quantised weights, segments and lost devices. */
 export const extensionCases: readonly ConformanceCase[] = [
   ...fusedCases,
   ...fusedBackwardCases,
   ...deterministicCases,
   ...batchInvariantCases,
   ...halfCases,
+  ...quantisedCases,
   ...segmentedCases,
   ...deviceLossCases,
   ...orderCases,

@@ -145,8 +145,8 @@ function halfHosts(test: CaseContext, bank: Bank, shape: FfnShape): ReturnType<t
 
 async function checkHalf(test: CaseContext, bank: Bank, shape: FfnShape = SHAPE): Promise<void> {
   await holds(test, halfHosts(test, bank, shape), (given) => ({ y: ffn(given, bank.descriptor) }));
-  const { ops, formats } = test.capabilities;
-  if (!ops.includes(moeFfn.name) || !formats.includes("f16")) return;
+  const { ops, formats, fusedFormats = formats } = test.capabilities;
+  if (!ops.includes(moeFfn.name) || !fusedFormats.includes("f16")) return;
   const entry = test.backend.record()[moeFfn.name];
   test.expect(
     (entry?.kernel ?? 0) > 0 && entry?.decomposed === 0,

@@ -245,6 +245,8 @@ const choosing: readonly ConformanceCase[] = [
           given.upBias,
           given.downBias,
           given.inputWeights,
+          given.upScales,
+          given.downScales,
         ],
         attributes: { descriptor: bank.descriptor as unknown as Attributes },
       }),

@@ -101,6 +101,8 @@ export type FfnHosts = {
   readonly upBias: HostTensor | undefined;
   readonly downBias: HostTensor | undefined;
   readonly inputWeights: HostTensor | undefined;
+  readonly upScales?: HostTensor | undefined;
+  readonly downScales?: HostTensor | undefined;
 };
 
 /** Their weights alone. */
@@ -171,9 +173,8 @@ export function ffnHosts(
 /** The fused op on uploaded inputs. */
 export function ffn(given: FfnTensors, descriptor: FfnDescriptor): Tensor {
   const { x, indices, outputWeights, up, down, upBias, downBias, inputWeights } = given;
-  return moeFfn(x, indices, outputWeights, up, down, upBias, downBias, inputWeights, {
-    descriptor,
-  });
+  const rest = [upBias, downBias, inputWeights, given.upScales, given.downScales] as const;
+  return moeFfn(x, indices, outputWeights, up, down, ...rest, { descriptor });
 }
 
 /** The ops of activations of every kind. */

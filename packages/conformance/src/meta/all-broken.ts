@@ -19,6 +19,7 @@ import { epsilonOutsideRoot } from "./epsilon-outside-root.ts";
 import { exclusiveSumsInclude } from "./exclusive-sums-include.ts";
 import { expertBiasDropped } from "./expert-bias-dropped.ts";
 import { f16Accumulation } from "./f16-accumulation.ts";
+import { fourBitsAroundSeven } from "./four-bits-around-seven.ts";
 import { geluByTanh } from "./gelu-by-tanh.ts";
 import { groupsByBestExpert } from "./groups-by-best-expert.ts";
 import { idsClamped } from "./ids-clamped.ts";
@@ -44,6 +45,7 @@ import { nanBleedsBetweenTokens } from "./nan-bleeds-between-tokens.ts";
 import { nanBleedsInTile } from "./nan-bleeds-in-tile.ts";
 import { nanRanksHighest } from "./nan-ranks-highest.ts";
 import { nanWinsMaximum } from "./nan-wins-maximum.ts";
+import { nibblesSwapped } from "./nibbles-swapped.ts";
 import { noExpertIsTheLast } from "./no-expert-is-the-last.ts";
 import { noExpertRunsTheLast } from "./no-expert-runs-the-last.ts";
 import { offsetsOffByOne } from "./offsets-off-by-one.ts";
@@ -100,6 +102,7 @@ export const allBroken: readonly BrokenBackend[] = [
   exclusiveSumsInclude,
   expertBiasDropped,
   f16Accumulation,
+  fourBitsAroundSeven,
   geluByTanh,
   groupsByBestExpert,
   idsClamped,
@@ -125,6 +128,7 @@ export const allBroken: readonly BrokenBackend[] = [
   nanBleedsInTile,
   nanRanksHighest,
   nanWinsMaximum,
+  nibblesSwapped,
   noExpertIsTheLast,
   noExpertRunsTheLast,
   offsetsOffByOne,

@@ -3,18 +3,25 @@ import create from "@moiety/backend-cpu";
 import type { Backend } from "../contract.ts";
 import { ConfigError, DTypeError, ShapeError } from "../errors.ts";
 import { valueAndGrad } from "../gradient.ts";
-import { cast, mul, sum } from "../ops/index.ts";
-import { hostNormal, randomKey } from "../random.ts";
+import {
+  type QuantizedFormat,
+  cast,
+  dequantize,
+  mul,
+  quantizedFormats,
+  sum,
+} from "../ops/index.ts";
+import { hostBits, hostNormal, randomKey } from "../random.ts";
 import { sizeOf } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
+import { moeFfn, moeFfnBackward } from "./ffn.ts";
 import {
   type Activation,
   type FfnDescriptor,
+  type FfnWeights,
   activate,
   ffnSizes,
-  moeFfn,
-  moeFfnBackward,
-} from "./ffn.ts";
+} from "./ffn-descriptor.ts";
 
 let backend: Backend;
 
@@ -79,10 +86,49 @@ function inputs(descriptor: FfnDescriptor): Inputs {
 
 const indices = (): Tensor => backend.tensor(Int32Array.from(CHOSEN), { shape: [T, K] });
 
+interface Codes {
+  readonly codes: Tensor;
+  readonly scales: Tensor;
+  /** Of the values. */
+  readonly shape: readonly number[];
+}
+
+/** Codes and scales of values of this shape, at random. */
+function codesOf(seed: number, shape: readonly number[], format: QuantizedFormat): Codes {
+  const { codesPerByte, block } = quantizedFormats[format];
+  const [rows, width] = [shape.slice(0, -1), shape.at(-1) ?? 0];
+  const bytes = [...rows, width / codesPerByte];
+  const blocks = block === undefined ? rows : [...rows, width / block];
+  const codes = Uint8Array.from(hostBits(randomKey(seed), sizeOf(bytes)));
+  const exponents = Uint8Array.from(
+    hostBits(randomKey(seed + 1), sizeOf(blocks)),
+    (word) => 120 + (word & 7),
+  );
+  return {
+    codes: backend.tensor(codes, { shape: bytes }),
+    scales:
+      format === "mxfp4" ? backend.tensor(exponents, { shape: blocks }) : random(seed + 1, blocks),
+    shape,
+  };
+}
+
+/** The op on a bank's weights. */
+function mix(
+  descriptor: FfnDescriptor,
+  { up, down, upBias, downBias, upScales, downScales }: FfnWeights,
+  x: Tensor,
+  chosen: Tensor,
+  weights: Tensor,
+  inputWeights?: Tensor,
+): Tensor {
+  const rest = [upBias, downBias, inputWeights, upScales, downScales] as const;
+  return moeFfn(x, chosen, weights, up, down, ...rest, { descriptor });
+}
+
 function run(descriptor: FfnDescriptor, given: Inputs): Tensor {
   const { x, weights, up, down, upBias, downBias, inputWeights } = given;
-  const attributes = { descriptor };
-  return moeFfn(x, indices(), weights, up, down, upBias, downBias, inputWeights, attributes);
+  const held = { up, down, upBias, downBias };
+  return mix(descriptor, held, x, indices(), weights, inputWeights);
 }
 
 describe.each(cases)("moeFfn, %s", (_, descriptor) => {
@@ -189,11 +235,7 @@ describe("moeFfn", () => {
   it("gives an expert without tokens no gradient, and absent inputs none at all", async () => {
     const { x, weights, up, down } = inputs(plain);
     const { grads } = valueAndGrad((tree: { up: Tensor }) =>
-      sum(
-        moeFfn(x, indices(), weights, tree.up, down, undefined, undefined, undefined, {
-          descriptor: plain,
-        }),
-      ),
+      sum(mix(plain, { up: tree.up, down }, x, indices(), weights)),
     )({ up });
     const gradient = await numbers(grads.up as Tensor);
     expect(gradient.slice(I * H, 2 * I * H).every((value) => value === 0)).toBe(true);
@@ -243,7 +285,7 @@ describe("moeFfn", () => {
         cast(w, { dtype }),
       );
       const run = (given: Tensor, a: Tensor, b: Tensor): Tensor =>
-        sum(moeFfn(given, chosen, gates, a, b, undefined, undefined, undefined, { descriptor }));
+        sum(mix(descriptor, { up: a, down: b }, given, chosen, gates));
       const wide = [up, down].map((w) => cast(w as Tensor, { dtype: "f64" })) as [Tensor, Tensor];
       const held = valueAndGrad((given: Tensor[]) =>
         run(given[0] as Tensor, given[1] as Tensor, given[2] as Tensor),
@@ -253,10 +295,78 @@ describe("moeFfn", () => {
       expect(await numbers(held.grads[0] as Tensor)).toEqual(await numbers(wanted.grads as Tensor));
       expect(held.grads.slice(1)).toEqual([null, null]);
     }
-    const mixed = [random(3, [E, I, H]), cast(random(4, [E, O, I]), { dtype: "f16" })] as const;
-    expect(() =>
-      moeFfn(x, chosen, gates, ...mixed, undefined, undefined, undefined, { descriptor }),
-    ).toThrow(DTypeError);
+    const mixed = { up: random(3, [E, I, H]), down: cast(random(4, [E, O, I]), { dtype: "f16" }) };
+    expect(() => mix(descriptor, mixed, x, chosen, gates)).toThrow(DTypeError);
+  });
+
+  it.each(["q8_row", "q8_block32", "q4_block32", "mxfp4"] as const)(
+    "takes weights in %s, which do not train",
+    async (format) => {
+      for (const transposed of [false, true]) {
+        const descriptor: FfnDescriptor = { activation: "silu", transposed };
+        const held = { ...descriptor, format };
+        const [up, down] = [codesOf(3, [2, 32, 64], format), codesOf(4, [2, 64, 32], format)];
+        const [x, gates] = [random(1, [3, transposed ? 32 : 64]), random(2, [3, 1])];
+        const chosen = backend.tensor([1, 0, 1], { shape: [3, 1], dtype: "i32" });
+        const numbersOf = ({ codes, scales, shape }: Codes): Tensor =>
+          dequantize(codes, scales, { format, shape, dtype: "f64" });
+        const wide = { up: numbersOf(up), down: numbersOf(down) };
+        const wanted = valueAndGrad((given: Tensor[]) =>
+          sum(mix(descriptor, wide, given[0] as Tensor, chosen, given[1] as Tensor)),
+        )([x, gates]);
+        const found = valueAndGrad((given: Tensor[]) =>
+          sum(
+            mix(
+              held,
+              {
+                up: up.codes,
+                down: down.codes,
+                upScales: given[2] as Tensor,
+                downScales: given[3] as Tensor,
+              },
+              given[0] as Tensor,
+              chosen,
+              given[1] as Tensor,
+            ),
+          ),
+        )([x, gates, up.scales, down.scales]);
+        expect(await found.loss.item()).toBe(await wanted.loss.item());
+        for (const place of [0, 1]) {
+          expect(await numbers(found.grads[place] as Tensor)).toEqual(
+            await numbers(wanted.grads[place] as Tensor),
+          );
+        }
+        expect(found.grads.slice(2)).toEqual([null, null]);
+      }
+    },
+  );
+
+  it("refuses codes without scales, scales without a format, and what does not fit it", () => {
+    const format = "q4_block32";
+    const descriptor: FfnDescriptor = { activation: "silu" };
+    const held = { ...descriptor, format } as const;
+    const [up, down] = [codesOf(3, [2, 32, 64], format), codesOf(4, [2, 64, 32], format)];
+    const weights: FfnWeights = {
+      up: up.codes,
+      down: down.codes,
+      upScales: up.scales,
+      downScales: down.scales,
+    };
+    const [x, gates] = [random(1, [3, 64]), random(2, [3, 1])];
+    const chosen = backend.tensor([1, 0, 1], { shape: [3, 1], dtype: "i32" });
+    const run = (given: FfnDescriptor, change: Partial<FfnWeights> = {}): Tensor =>
+      mix(given, { ...weights, ...change }, x, chosen, gates);
+    expect(run(held).shape).toEqual([3, 64]);
+    expect(() => run(held, { downScales: undefined })).toThrow(/need each other/);
+    expect(() => run(descriptor)).toThrow(ConfigError);
+    expect(() => run(held, { upScales: random(1, [2, 32, 1]) })).toThrow(ShapeError);
+    expect(() => run(held, { upScales: random(1, [2, 32]) })).toThrow(ShapeError);
+    expect(() => run(held, { up: random(1, [2, 32, 32]) })).toThrow(DTypeError);
+    expect(() => run({ ...descriptor, format: "q8_block32" })).toThrow(ShapeError);
+    expect(() => run({ ...descriptor, format: "mxfp4" })).toThrow(DTypeError);
+    expect(() => run({ ...descriptor, format: "q5" as "mxfp4" })).toThrow(ConfigError);
+    const none = { upScales: undefined, downScales: undefined };
+    expect(() => run(descriptor, none)).toThrow(DTypeError);
   });
 
   it("takes no tokens, and gives none", () => {
@@ -264,9 +374,7 @@ describe("moeFfn", () => {
     const none = backend.tensor(new Float64Array(), { shape: [0, H] });
     const noIndices = backend.tensor(new Int32Array(), { shape: [0, K] });
     const noWeights = backend.tensor(new Float64Array(), { shape: [0, K] });
-    const y = moeFfn(none, noIndices, noWeights, up, down, undefined, undefined, undefined, {
-      descriptor: plain,
-    });
+    const y = mix(plain, { up, down }, none, noIndices, noWeights);
     expect(y.shape).toEqual([0, O]);
   });
 

@@ -76,7 +76,14 @@ export { crossEntropy, crossEntropyBackward } from "./loss.ts";
 export { type MatmulAttributes, matmul } from "./matmul.ts";
 export { type RmsNormAttributes, rmsNorm, rmsNormBackward } from "./norm.ts";
 export { type AdamWAttributes, adamW } from "./optimizer.ts";
-export { type DequantizeAttributes, type QuantizedFormat, dequantize } from "./quantized.ts";
+export {
+  type DequantizeAttributes,
+  type QuantizedFormat,
+  type QuantizedLayout,
+  dequantize,
+  quantizedFormats,
+  valueShape,
+} from "./quantized.ts";
 export { type RandomAttributes, normal, randomBits, uniform } from "./random.ts";
 export { max, mean, min, sum } from "./reduction.ts";
 export {

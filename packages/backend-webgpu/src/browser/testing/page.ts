@@ -7,6 +7,8 @@ import { servePage } from "./server.ts";
 export interface PageOptions {
   /** Milliseconds after which a page without an answer is closed. Default 60 000. */
   readonly timeout?: number | undefined;
+  /** Whether the page is cross-origin isolated, and so has shared memory. Default true. */
+  readonly isolated?: boolean | undefined;
   /**
    * Gets each line that the page writes to its console, its type first. Without it, an error or a
    * warning fails the run: a WebGPU error that nobody caught is a warning.
@@ -25,8 +27,8 @@ export async function findBrowser(): Promise<{ program: Program } | { reason: st
 }
 
 /**
- * Runs a module in a headless browser that has WebGPU, in a page that is cross-origin isolated.
- * Everything is started for this run and closed behind it.
+ * Runs a module in a headless browser that has WebGPU, in a page that is cross-origin isolated unless
+ * told otherwise. Everything is started for this run and closed behind it.
  *
  * @param entryFile its default export takes the argument and gives the result, or a promise of it
  * @param argument anything that JSON holds
@@ -40,7 +42,7 @@ export async function runPage(
 ): Promise<unknown> {
   const found = await findBrowser();
   if ("reason" in found) throw new Error(found.reason);
-  const server = await servePage(await bundleForBrowser(entryFile));
+  const server = await servePage(await bundleForBrowser(entryFile), options.isolated ?? true);
   try {
     const started = await start(found.program);
     try {

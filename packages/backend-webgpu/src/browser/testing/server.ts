@@ -9,8 +9,14 @@ export interface PageServer {
   close(): Promise<void>;
 }
 
-/** Serves to this machine alone, with the headers that make the page cross-origin isolated. */
-export async function servePage(script: string): Promise<PageServer> {
+/** Headers that make a page cross-origin isolated. */
+const ISOLATION = {
+  "cross-origin-opener-policy": "same-origin",
+  "cross-origin-embedder-policy": "require-corp",
+};
+
+/** Serves to this machine alone, with the headers that make the page cross-origin isolated or without. */
+export async function servePage(script: string, isolated: boolean): Promise<PageServer> {
   const files = new Map([
     ["/", { type: "text/html", text: "<!doctype html><title>test</title>" }],
     ["/page.js", { type: "text/javascript", text: script }],
@@ -20,8 +26,7 @@ export async function servePage(script: string): Promise<PageServer> {
     const file = files.get(request.url ?? "");
     response.writeHead(file === undefined ? 404 : 200, {
       "content-type": `${file?.type ?? "text/plain"}; charset=utf-8`,
-      "cross-origin-opener-policy": "same-origin",
-      "cross-origin-embedder-policy": "require-corp",
+      ...(isolated ? ISOLATION : {}),
     });
     response.end(file?.text ?? "there is no such file");
   });

@@ -4,8 +4,10 @@ import {
   hostNormal,
   hostUniform,
   normal,
+  quantizedFormats,
   randomBits,
   randomKey,
+  sizeOf,
   uniform,
 } from "@moiety/core";
 import { describe, expect, it } from "vitest";
@@ -55,4 +57,26 @@ describe.skipIf(!gpu.available)("random numbers and quantised weights", () => {
         );
       }, 1e-7),
   );
+
+  it.each(["q8_block32", "q4_block32", "mxfp4"] as const)("reads %s", async (format) => {
+    for (const shape of [[64], [3, 5, 96], [0, 32], [4, 0], [7, 512]]) {
+      await checkBoth((backend) => {
+        const { codesPerByte } = quantizedFormats[format];
+        const [rows, width] = [shape.slice(0, -1), shape.at(-1) ?? 0];
+        const words = (seed: number, size: number): Uint8Array =>
+          Uint8Array.from(hostBits(randomKey(seed), size), (word) => word & 255);
+        const codeShape = [...rows, width / codesPerByte];
+        const scaleShape = [...rows, width / 32];
+        const codes = backend.tensor(words(5, sizeOf(codeShape)), { shape: codeShape });
+        const scales =
+          format === "mxfp4"
+            ? backend.tensor(
+                words(6, sizeOf(scaleShape)).map((byte) => 64 + (byte >> 1)),
+                { shape: scaleShape },
+              )
+            : randomTensor(backend, 6, scaleShape);
+        return dequantize(codes, scales, { format, shape, dtype: "f32" });
+      }, 1e-7);
+    }
+  });
 });

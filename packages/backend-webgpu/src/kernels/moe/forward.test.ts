@@ -78,6 +78,8 @@ describe.skipIf(!gpu.available)("moeFfn", () => {
         upBias,
         downBias,
         undefined,
+        undefined,
+        undefined,
         { descriptor: swiglu },
       );
       return [...(await y.read())];
@@ -105,6 +107,8 @@ describe.skipIf(!gpu.available)("moeFfn", () => {
         weights,
         up,
         down,
+        undefined,
+        undefined,
         undefined,
         undefined,
         undefined,

@@ -90,6 +90,8 @@ function ffnExample(name: string, descriptor: FfnDescriptor, draw: Draw): Exampl
         bias,
         undefined,
         undefined,
+        undefined,
+        undefined,
         { descriptor },
       ),
     ),

@@ -1,4 +1,11 @@
-import { type AttributeValue, type Attributes, type DType, sizeOf } from "@moiety/core";
+import {
+  type AttributeValue,
+  type Attributes,
+  type DType,
+  type QuantizedFormat,
+  quantizedFormats,
+  sizeOf,
+} from "@moiety/core";
 import type { Draw, Values } from "./draw.ts";
 
 /** One call of an op: its inputs (absent ones `undefined`) and attributes. */
@@ -252,10 +259,16 @@ export const SAMPLES: Readonly<Record<string, Sampler>> = {
   uniform: (draw) => ({ inputs: [], attributes: { ...drawn(draw), dtype: "f32" } }),
   normal: (draw) => ({ inputs: [], attributes: { ...drawn(draw), dtype: "f32" } }),
   dequantize(draw) {
-    const shape = draw.shape(1, 3);
+    const format = draw.pick(Object.keys(quantizedFormats) as QuantizedFormat[]);
+    const { codesPerByte, block } = quantizedFormats[format];
+    const [rows, width] = [draw.shape(0, 2), draw.whole(0, 3) * (block ?? 1)];
+    const blocks = block === undefined ? rows : [...rows, width / block];
     return {
-      inputs: [draw.values(shape, "u8"), draw.floats(shape.slice(0, -1))],
-      attributes: { format: "q8_row", shape, dtype: "f32" },
+      inputs: [
+        draw.integers([...rows, width / codesPerByte], 0, 255, "u8"),
+        format === "mxfp4" ? draw.integers(blocks, 90, 160, "u8") : draw.floats(blocks),
+      ],
+      attributes: { format, shape: [...rows, width], dtype: "f32" },
     };
   },
 };

@@ -67,7 +67,9 @@ export function runOn(inputs: readonly (Tensor | undefined)[], layer: Layer): Te
   const [x, indices, weights, up, down, ...rest] = inputs;
   const given = [x, indices, weights, up, down] as [Tensor, Tensor, Tensor, Tensor, Tensor];
   const [upBias, downBias, inputWeights] = rest;
-  return moeFfn(...given, upBias, downBias, inputWeights, { descriptor: layer.descriptor });
+  const { descriptor } = layer;
+  const scales = [undefined, undefined] as const;
+  return moeFfn(...given, upBias, downBias, inputWeights, ...scales, { descriptor });
 }
 
 /** A small layer. */
