@@ -10,6 +10,7 @@ export const directions = {
   "@moiety/experts": ["@moiety/core"],
   "@moiety/losses": ["@moiety/core"],
   "@moiety/backend-cpu": ["@moiety/core"],
+  "@moiety/backend-wasm": ["@moiety/core"],
   "@moiety/backend-webgpu": ["@moiety/core"],
   "@moiety/conformance": ["@moiety/core", "@moiety/backend-cpu"],
   "@moiety/checkpoints": ["@moiety/core"],

@@ -10,6 +10,7 @@ export interface BuiltInModule {
 /** The backends that `--backend` knows by name. */
 export const builtInModules: Readonly<Record<string, BuiltInModule>> = {
   cpu: { package: "@moiety/backend-cpu", load: () => import("@moiety/backend-cpu") },
+  wasm: { package: "@moiety/backend-wasm", load: () => import("@moiety/backend-wasm") },
   webgpu: { package: "@moiety/backend-webgpu", load: () => import("@moiety/backend-webgpu") },
 };
 

@@ -196,7 +196,9 @@ describe("moiety conform, given nonsense", () => {
     await expect(run("--backend", "./none.js", ...few)).rejects.toThrow(
       /"\.\/none\.js" cannot be loaded/,
     );
-    await expect(run("--backend", "abacus", ...few)).rejects.toThrow(/is none of cpu, webgpu, no/);
+    await expect(run("--backend", "abacus", ...few)).rejects.toThrow(
+      /is none of cpu, wasm, webgpu, no/,
+    );
   });
 
   it("finds packages that stand where it is run, those for import alone too", async () => {

@@ -16,8 +16,8 @@ export interface BackendSource {
 }
 
 /**
- * Finds a backend: `cpu`, `webgpu`, the path of a module, or a package that stands where the command
- * is run. The module's default export makes the backend; `loseDevice` may take its device away.
+ * Finds a backend: `cpu`, `wasm`, `webgpu`, the path of a module, or a package that stands where the
+ * command is run. The module's default export makes the backend; `loseDevice` may take its device away.
  * @throws ConfigError, one line, where there is no such module or it is no backend's
  */
 export async function findBackend(name: string): Promise<BackendSource> {

@@ -96,7 +96,7 @@ export function proportional(parts: readonly number[]): TokenChoice {
 }
 
 /** Along how many directions a gradient is checked. */
-const DIRECTIONS = 4;
+const DIRECTIONS = 2;
 
 /** Compares the slope of a loss along drawn directions with central differences, in float64. */
 export async function checkGradient(

@@ -1,0 +1,92 @@
+import type { Body } from "../../../emit/body.ts";
+import { I32 } from "../../../emit/scalars.ts";
+import { F32x4 } from "../../../emit/vectors.ts";
+import { PANEL } from "../../products/tile.ts";
+import { wordAt } from "../../reduction/lanes.ts";
+import { type Batch, type RowArguments, VECTOR, eachRow } from "./row-batch.ts";
+import { PANEL_ROW, keyRows } from "./shape.ts";
+
+/** Vectors of columns that are summed side by side. */
+const SIDE_BY_SIDE = [8, 2, 1] as const;
+
+/** Sums the values of the keys that each row sees, 8 keys at a time, in memory. */
+export function sumValues(body: Body, batch: Batch, args: RowArguments): void {
+  const { pair, panels, mask } = batch;
+  const stride = body.let(args.keyHeads.mul(args.valueWidth).shl(2));
+  const values = body.let(keyRows(args.v, pair, args, args.valueWidth));
+  const vectors = body.let(args.valueWidth.add(3).shrU(2));
+  eachRow(body, batch, args, (_, index) => {
+    const sums = batch.sums.add(index.mul(args.sumBytes));
+    body.fillBytes(sums.add(VECTOR), 0, vectors.mul(VECTOR));
+  });
+  body.for(0, panels, 1, (panel) => {
+    const first = body.let(panel.mul(PANEL));
+    const from = body.let(values.add(first.mul(stride)));
+    eachRow(body, batch, args, ({ limit }, index) => {
+      const row = batch.scores.add(index.mul(args.scoreBytes));
+      const shares = body.let(row.add(panel.mul(PANEL_ROW)));
+      const sums = body.let(batch.sums.add(index.mul(args.sumBytes)).add(VECTOR));
+      const clear = limit.geU(first.add(PANEL)).and(mask.eq(0));
+      body.if(
+        clear,
+        () => addValues(body, { sums, shares, values: from, stride, vectors }, PANEL),
+        () => addSome(body, { sums, shares, values: from, stride, vectors, first, limit, mask }),
+      );
+    });
+  });
+}
+
+interface ValueSums {
+  readonly sums: I32;
+  readonly shares: I32;
+  readonly values: I32;
+  readonly stride: I32;
+  readonly vectors: I32;
+}
+
+/** Adds the values of some keys times their shares. */
+function addValues(body: Body, given: ValueSums, keys: number): void {
+  const { shares, stride } = given;
+  const sums = body.let(given.sums);
+  const rest = body.let(given.vectors);
+  const values = Array.from({ length: keys }, (_, key) =>
+    body.let(given.values.add(stride.mul(key))),
+  );
+  for (const count of SIDE_BY_SIDE) {
+    body.while(
+      () => rest.geU(count),
+      () => {
+        const some = Array.from({ length: count }, (_, index) =>
+          body.let(F32x4.load(sums, index * VECTOR)),
+        );
+        for (const [key, value] of values.entries()) {
+          const share = body.let(F32x4.loadSplat(shares, key * 4));
+          for (const [index, sum] of some.entries()) {
+            body.set(sum, body.madd(share, F32x4.load(value, index * VECTOR), sum));
+          }
+          body.increment(value, count * VECTOR);
+        }
+        for (const [index, sum] of some.entries()) body.store(sums, sum, index * VECTOR);
+        body.increment(sums, count * VECTOR);
+        body.increment(rest, -count);
+      },
+    );
+  }
+}
+
+/** Adds one key after the other, those that the row sees alone: others may be no numbers. */
+function addSome(
+  body: Body,
+  given: ValueSums & { readonly first: I32; readonly limit: I32; readonly mask: I32 },
+): void {
+  const { first, limit, mask, stride } = given;
+  const [shares, values] = [body.let(given.shares), body.let(given.values)];
+  const end = body.let(first.add(PANEL));
+  body.for(first, body.let(end.minU(limit)), 1, (key) => {
+    const shown = body.int(1);
+    body.if(mask, () => body.set(shown, I32.load(wordAt(mask, key))));
+    body.if(shown, () => addValues(body, { ...given, shares, values }, 1));
+    body.increment(shares, 4);
+    body.increment(values, stride);
+  });
+}

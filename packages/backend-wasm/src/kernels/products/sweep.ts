@@ -1,0 +1,176 @@
+import type { Body, Subroutine } from "../../emit/body.ts";
+import { I32 } from "../../emit/scalars.ts";
+import { type Arguments, type Parameters, readArguments } from "../../routine.ts";
+import { jobWord } from "./job.ts";
+import {
+  type LeftLayout,
+  type Sums,
+  type TileSize,
+  PANEL,
+  PANEL_ROW_BYTES,
+  addProducts,
+  zeroSums,
+} from "./tile.ts";
+
+/** A tile whose sums are complete, for its epilogue. Row and column count from the product's first. */
+export interface FinishedTile extends TileSize {
+  /** `sums[row][vector]`, four columns in each; locals, that the epilogue may change. */
+  readonly sums: Sums;
+  /** Number of the first row. */
+  readonly row: I32;
+  /** Number of the first column. */
+  readonly column: I32;
+  /** Columns that are there from the first on, perhaps more than the tile has; absent: all are. */
+  readonly columns: I32 | undefined;
+  /** Which matrix it is: the job's `group`. */
+  readonly group: I32;
+}
+
+/** What is done with sums: bias, activation, scale, and storing them. */
+export type Epilogue<P extends Parameters> = (
+  body: Body,
+  tile: FinishedTile,
+  args: Arguments<P>,
+) => void;
+
+/** What every product is launched with; the epilogue's parameters follow. */
+export const PRODUCT_PARAMETERS = {
+  /** Address of the jobs. */
+  jobs: I32,
+  /** Bytes from one row of the left factor to the next (`rows`). */
+  leftStride: I32,
+  /** Not 0: jobs' `left` is in a table of rows' addresses. */
+  gathered: I32,
+  /** Address and row length in bytes of what the epilogue writes. */
+  out: I32,
+  outStride: I32,
+} as const;
+
+/** The parameters of every product. */
+export type ProductParameters = typeof PRODUCT_PARAMETERS;
+
+/** How a product is defined. */
+export interface ProductDefinition<P extends Parameters> {
+  /** Name of its routine. */
+  readonly name: string;
+  readonly layout: LeftLayout;
+  /** More parameters, for the epilogue. */
+  readonly parameters: P;
+  readonly epilogue: Epilogue<ProductParameters & P>;
+}
+
+/** Tiles of one size, from top to bottom of a job: what it is called with, in this order. */
+interface SweepArguments {
+  /** Address of the launch's arguments. */
+  readonly args: I32;
+  /** Address of the job. */
+  readonly job: I32;
+  /** First row in the job. */
+  readonly row: I32;
+  /** Number of tiles. */
+  readonly tiles: I32;
+  /** First panel in the job. */
+  readonly panel: I32;
+}
+
+const SWEEP_NAMES = ["args", "job", "row", "tiles", "panel"] as const;
+
+/** Addresses of a launch's arguments are the same in every routine of a team. */
+export function defineSweep<P extends Parameters>(
+  definition: ProductDefinition<P>,
+  parameters: ProductParameters & P,
+  size: TileSize,
+): Subroutine {
+  return {
+    name: `${definition.name}${size.height}x${size.panels * PANEL}`,
+    parameters: SWEEP_NAMES.map(() => "i32"),
+    write(body) {
+      const entries = SWEEP_NAMES.map((name, index) => [name, body.parameter(I32, index)]);
+      const given = Object.fromEntries(entries) as unknown as SweepArguments;
+      const args = readArguments(body, parameters, given.args) as Arguments<ProductParameters & P>;
+      writeSweep(body, definition, args, given, size);
+    },
+  };
+}
+
+function writeSweep<P extends Parameters>(
+  body: Body,
+  { layout, epilogue }: ProductDefinition<P>,
+  args: Arguments<ProductParameters & P>,
+  { job, row, tiles, panel }: SweepArguments,
+  size: TileSize,
+): void {
+  const inner = jobWord(body, job, "inner");
+  const panelBytes = body.let(inner.mul(PANEL_ROW_BYTES));
+  const right = body.let(jobWord(body, job, "right").add(panel.mul(panelBytes)));
+  const first = jobWord(body, job, "row");
+  const column = body.let(jobWord(body, job, "column").add(panel.mul(PANEL)));
+  const columns = body.let(jobWord(body, job, "columns").sub(panel.mul(PANEL)));
+  const group = jobWord(body, job, "group");
+  const left = jobWord(body, job, "left");
+  body.repeat(() => {
+    const sums = zeroSums(body, size);
+    const factors = {
+      layout,
+      left:
+        layout === "rows"
+          ? rowStarts(body, args as Arguments<ProductParameters>, left, row, size.height)
+          : [body.let(left.add(row.mul(inner).shl(2)))],
+      right: Array.from({ length: size.panels }, (_, index) =>
+        body.let(right.add(panelBytes.mul(index))),
+      ),
+    };
+    addProducts(body, sums, factors, inner);
+    const tile = { ...size, sums, row: body.let(first.add(row)), column, group };
+    epilogue(body, { ...tile, columns: size.panels > 1 ? undefined : columns }, args);
+    body.increment(row, size.height);
+    body.increment(tiles, -1);
+    return tiles;
+  });
+}
+
+/** Where the rows of a tile begin. */
+function rowStarts(
+  body: Body,
+  { leftStride, gathered }: Arguments<ProductParameters>,
+  left: I32,
+  row: I32,
+  height: number,
+): I32[] {
+  const starts = Array.from({ length: height }, () => body.int(0));
+  body.if(
+    gathered,
+    () => {
+      const table = body.let(left.add(row.shl(2)));
+      for (const [index, start] of starts.entries()) {
+        body.set(start, I32.load(table, index * 4));
+      }
+    },
+    () => {
+      const next = body.let(left.add(row.mul(leftStride)));
+      for (const start of starts) {
+        body.set(start, next);
+        body.increment(next, leftStride);
+      }
+    },
+  );
+  return starts;
+}
+
+/** A panel of a job. */
+export interface Place {
+  readonly job: I32;
+  readonly panel: I32;
+}
+
+/** Calls tiles of one size, in a function whose first parameter is the address of the arguments. */
+export function callSweep(
+  body: Body,
+  subroutine: Subroutine,
+  { job, panel }: Place,
+  row: I32,
+  tiles: I32,
+): void {
+  const args = body.parameter(I32, 0);
+  body.callSubroutine(subroutine, [args, job, row, tiles, panel]);
+}
