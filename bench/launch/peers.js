@@ -19,13 +19,13 @@ export async function installPeers(environment) {
     .digest("hex");
   if (existsSync(stampFile) && readFileSync(stampFile, "utf8") === stamp) return;
   rmSync(stampFile, { force: true });
-  process.stderr.write("installing the peers of the benchmarks (about 300 MB, once) …\n");
+  process.stderr.write("installing the peers of the benchmarks (about 450 MB, once) …\n");
   const code = await npm(["ci", "--prefer-offline", "--fetch-retries=1"], environment);
   if (code !== 0) {
     throw new Error(
       `the peers could not be installed (npm ci in bench/ ended with exit code ${code}). They come ` +
         "from npm's registry: run this again where that is in reach, or measure without them: " +
-        "npm run bench -- webgpu --no-peers",
+        "--no-peers",
     );
   }
   mkdirSync(join(folder, "node_modules"), { recursive: true });

@@ -1,5 +1,18 @@
-import { type Backend, type MoeLayer, type Tensor, moe } from "@moiety/core";
-import { type GluParams, glu } from "@moiety/experts";
+import {
+  type Backend,
+  type MoeLayer,
+  type QuantizedFormat,
+  type Router,
+  type Tensor,
+  moe,
+} from "@moiety/core";
+import {
+  type FfnBank,
+  type GluParams,
+  type QuantizedParams,
+  glu,
+  quantizedExperts,
+} from "@moiety/experts";
 import { type LinearRouterParams, type LinearRouterState, mixtralRouter } from "@moiety/routers";
 import type { HostMatrix, HostWeights, LayerSizes } from "./weights.ts";
 
@@ -16,20 +29,37 @@ export type MeasuredLayer = MoeLayer<LinearRouterParams, LinearRouterState, GluP
 export type LayerParams = Parameters<MeasuredLayer["mix"]>[0];
 
 /** Composes the layer that is measured. */
-export function measuredLayer({ hidden, intermediate, experts, topK }: LayerSizes): MeasuredLayer {
-  return moe({
-    router: mixtralRouter({
-      hiddenSize: hidden,
-      numLocalExperts: experts,
-      numExpertsPerTok: topK,
-    }),
-    experts: glu({
-      experts,
-      hiddenSize: hidden,
-      intermediateSize: intermediate,
-      activation: "silu",
-      layout: { packing: "interleaved", first: "gate" },
-    }),
+export function measuredLayer(sizes: LayerSizes): MeasuredLayer {
+  return moe({ router: routerOf(sizes), experts: bankOf(sizes) });
+}
+
+/** The same layer with its experts' weights in a quantised format. */
+export function quantizedLayer(
+  sizes: LayerSizes,
+  format: QuantizedFormat,
+): MoeLayer<LinearRouterParams, LinearRouterState, QuantizedParams<GluParams>> {
+  return moe({ router: routerOf(sizes), experts: quantizedExperts(bankOf(sizes), { format }) });
+}
+
+function routerOf({
+  hidden,
+  experts,
+  topK,
+}: LayerSizes): Router<LinearRouterParams, LinearRouterState> {
+  return mixtralRouter({
+    hiddenSize: hidden,
+    numLocalExperts: experts,
+    numExpertsPerTok: topK,
+  });
+}
+
+function bankOf({ hidden, intermediate, experts }: LayerSizes): FfnBank<GluParams> {
+  return glu({
+    experts,
+    hiddenSize: hidden,
+    intermediateSize: intermediate,
+    activation: "silu",
+    layout: { packing: "interleaved", first: "gate" },
   });
 }
 

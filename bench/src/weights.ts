@@ -26,19 +26,34 @@ export interface HostWeights {
   readonly down: HostMatrix;
 }
 
+/** Whole numbers that a quantised format holds exactly. */
+export interface Grid {
+  /** They go from −largest to largest. */
+  readonly largest: number;
+  /** A number so far out stands at the beginning of so many; of each row unless given. */
+  readonly block?: number | undefined;
+}
+
 /** The largest whole number of an 8-bit format. */
 export const LARGEST = 127;
+/** What 8 bits with a scale for each row hold, and float32 and half floats too. */
+export const EIGHT_BITS: Grid = { largest: LARGEST };
+/** What 4 bits with a scale for each block of 32 hold. */
+export const FOUR_BITS: Grid = { largest: 7, block: 32 };
 
 /**
- * Weights that float32, half floats and 8-bit whole numbers with a scale for each row all hold
- * exactly, so that whoever computes with whichever of them has to find the same: whole numbers from
- * −127 to 127, the first of each row 127 or −127, times a power of two.
+ * Weights that float32 and the formats of a grid all hold exactly, so that whoever computes with
+ * whichever of them has to find the same: whole numbers times a power of two, the first of each row
+ * or block one of the largest. The router's are always those of 8 bits.
  */
-export function hostWeights({ hidden, intermediate, experts }: LayerSizes): HostWeights {
+export function hostWeights(
+  { hidden, intermediate, experts }: LayerSizes,
+  grid: Grid = EIGHT_BITS,
+): HostWeights {
   return {
-    router: wholeMatrix(1, [experts, hidden]),
-    gateUp: wholeMatrix(2, [experts, 2 * intermediate, hidden]),
-    down: wholeMatrix(3, [experts, hidden, intermediate]),
+    router: wholeMatrix(1, [experts, hidden], EIGHT_BITS),
+    gateUp: wholeMatrix(2, [experts, 2 * intermediate, hidden], grid),
+    down: wholeMatrix(3, [experts, hidden, intermediate], grid),
   };
 }
 
@@ -52,21 +67,25 @@ export function hostInput(tokens: number, hidden: number): Float32Array {
 }
 
 /** The power of two by which a matrix's whole numbers are multiplied. */
-export function stepOf({ shape }: HostMatrix): number {
+export function stepOf(
+  { shape }: Pick<HostMatrix, "shape">,
+  { largest }: Grid = EIGHT_BITS,
+): number {
   const inputs = shape.at(-1) ?? 1;
-  return 2 ** Math.round(Math.log2(Math.sqrt(3 / inputs) / LARGEST));
+  return 2 ** Math.round(Math.log2(Math.sqrt(3 / inputs) / largest));
 }
 
-function wholeMatrix(seed: number, shape: readonly number[]): HostMatrix {
-  const width = shape.at(-1) ?? 1;
-  const matrix = { shape, at };
-  const step = stepOf(matrix);
-  function at(index: number): number {
-    const bits = scramble(index, seed);
-    if (index % width === 0) return (bits & 1 ? LARGEST : -LARGEST) * step;
-    return ((bits % (2 * LARGEST + 1)) - LARGEST) * step;
-  }
-  return matrix;
+function wholeMatrix(seed: number, shape: readonly number[], grid: Grid): HostMatrix {
+  const { largest, block = shape.at(-1) ?? 1 } = grid;
+  const step = stepOf({ shape }, grid);
+  return {
+    shape,
+    at(index) {
+      const bits = scramble(index, seed);
+      if (index % block === 0) return (bits & 1 ? largest : -largest) * step;
+      return ((bits % (2 * largest + 1)) - largest) * step;
+    },
+  };
 }
 
 /** A u32 that looks random, the same for the same arguments: the finalizer of MurmurHash3. */
