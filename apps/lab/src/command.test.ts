@@ -11,6 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { NumericError } from "@moiety/core";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { openBackend } from "./backends.ts";
 import { runCommand } from "./command.ts";
 import type { Experiment, ExperimentContext } from "./experiment-context.ts";
 import { syntheticRun } from "./testing/synthetic-run.ts";
@@ -44,6 +45,7 @@ async function run(experiment: Experiment, ...words: string[]): Promise<Answer> 
       now: () => 0,
       date: () => new Date(2026, 10, 22, 9, 5, 7),
       workingFolder: folder,
+      open: ({ name }) => openBackend({ name: name === "auto" ? "cpu" : name }),
     },
     experiment,
   );
@@ -118,7 +120,8 @@ describe("a new run", () => {
 describe("bad input", () => {
   it.each([
     [["--bogus"], /unknown option '--bogus'/],
-    [["--top-k", "9"], /--top-k 9 is above --experts 8/],
+    [["--top-k", "17"], /--top-k 17 is above --experts 16 of preset anchor/],
+    [["--top-k", "9", "--preset", "small"], /--top-k 9 is above --experts 8/],
     [["--steps", "3", "--minutes", "1"], /give one of them/],
     [["--text", "/nowhere/a.txt"], /there is no such file/],
     [["--resume", "/nowhere"], /there is no such folder/],

@@ -1,8 +1,9 @@
 import { ConfigError, MoietyError } from "@moiety/core";
 import { writeFileAtomically } from "./atomic-file.ts";
-import type { Experiment } from "./experiment-context.ts";
+import type { BackendChoice, OpenedBackend } from "./backends.ts";
+import type { Experiment, ExperimentContext } from "./experiment-context.ts";
 import { createRunFolder, datedFolder, existingRunFolder } from "./folder.ts";
-import type { RunFolder } from "./folder.ts";
+import { introduction } from "./introduction.ts";
 import { readMetrics } from "./metrics.ts";
 import { parseOptions } from "./options.ts";
 import type { Options } from "./options.ts";
@@ -17,7 +18,6 @@ import { readSettings, writeSettings } from "./settings-file.ts";
 import { summarise } from "./summary.ts";
 import { resultTable } from "./table.ts";
 import { loadText } from "./text.ts";
-import type { Text } from "./text.ts";
 import { tryOut } from "./try-out.ts";
 
 /** What a command meets of the world. */
@@ -33,6 +33,8 @@ export interface Surroundings {
   /** The time of day, for the name of a folder. */
   readonly date: () => Date;
   readonly workingFolder: string;
+  /** Makes the backend that the run computes on. */
+  open(choice: BackendChoice): Promise<OpenedBackend>;
 }
 
 /**
@@ -63,19 +65,37 @@ async function runExperiment(
   surroundings: Surroundings,
   experiment: Experiment,
 ): Promise<void> {
-  const run =
-    options.resume === undefined ? await startRun(options, surroundings) : resumeRun(options);
-  const { output, signal } = surroundings;
-  const context = { ...run, stopAfter: options.stopAfter ?? null };
-  const log = createRunLog(context, surroundings.progress, surroundings.now);
+  const kept = options.resume === undefined ? undefined : resumeRun(options);
+  const { backend: name } = kept?.settings ?? newSettings(options);
+  const opened = await surroundings.open({ name, threads: options.threads });
+  try {
+    const run = kept ?? (await startRun(options, opened, surroundings));
+    for (const line of [opened.line, ...introduction(run)])
+      surroundings.progress.write(`${line}\n`);
+    await runIn({ ...run, opened, stopAfter: options.stopAfter ?? null }, surroundings, experiment);
+  } finally {
+    await opened.backend.dispose();
+  }
+}
+
+async function runIn(
+  context: Run & Pick<ExperimentContext, "opened" | "stopAfter">,
+  { output, progress, signal, now }: Surroundings,
+  experiment: Experiment,
+): Promise<void> {
+  const log = createRunLog(context, progress, now);
+  const told = (): void =>
+    log.note("stopping after this step and saving; interrupt again to quit without saving");
+  signal.addEventListener("abort", told);
   let result: ExperimentResult;
   try {
     const { begin, step, flush, note } = log;
     result = await experiment({ ...context, signal, begin, step, flush, note });
   } finally {
+    signal.removeEventListener("abort", told);
     log.end();
   }
-  const { folder } = run;
+  const { folder } = context;
   const summary = summarise(result);
   const records = readMetrics(folder.metrics, result.stepsDone);
   writeFileAtomically(folder.report, reportPage(result, summary, records));
@@ -85,19 +105,18 @@ async function runExperiment(
   }
 }
 
-interface Run {
-  readonly settings: Settings;
-  readonly text: Text;
-  readonly folder: RunFolder;
-}
+type Run = Pick<ExperimentContext, "settings" | "text" | "folder">;
 
 /** Makes the folder last, so that nothing is left behind by options that do not hold. */
-async function startRun(options: Options, surroundings: Surroundings): Promise<Run> {
-  const chosen = newSettings(options);
+async function startRun(
+  options: Options,
+  { name, backend }: OpenedBackend,
+  { date, workingFolder }: Surroundings,
+): Promise<Run> {
+  const chosen = newSettings({ ...options, backend: name });
   const text = loadText(options.text ?? null, chosen.training.sequenceLength);
-  await tryOut(chosen);
-  const path = options.out ?? datedFolder(surroundings.date(), surroundings.workingFolder);
-  const folder = await createRunFolder(path);
+  await tryOut(chosen, backend);
+  const folder = await createRunFolder(options.out ?? datedFolder(date(), workingFolder));
   const settings: Settings = { ...chosen, text: text.files, textDigest: text.digest };
   writeSettings(folder.settings, settings);
   return { settings, text, folder };

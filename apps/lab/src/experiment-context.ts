@@ -1,3 +1,4 @@
+import type { OpenedBackend } from "./backends.ts";
 import type { RunFolder } from "./folder.ts";
 import type { ExperimentResult, StepRecord } from "./result.ts";
 import type { Settings } from "./settings.ts";
@@ -8,6 +9,8 @@ export interface ExperimentContext {
   /** `steps` is null where the experiment has to fix it, from the time of its first steps. */
   readonly settings: Settings;
   readonly text: Text;
+  /** Where all tensors live; its owner disposes it. */
+  readonly opened: OpenedBackend;
   /** Exists; a checkpoint in it is to be continued, without one the run starts at its first step. */
   readonly folder: RunFolder;
   /** Steps of the schedule after which to save and stop; null for all of them. */

@@ -1,5 +1,4 @@
 import type { Backend } from "@moiety/core";
-import { createBackend, workerOf } from "./backends.ts";
 import { trainingBatches } from "./batches.ts";
 import { evaluate } from "./evaluation.ts";
 import type { Experiment, ExperimentContext } from "./experiment-context.ts";
@@ -32,27 +31,21 @@ import type { Window } from "./windows.ts";
  */
 export const runExperiment: Experiment = async (context) => {
   const { settings, text } = context;
-  const backend = await createBackend(settings.backend);
-  try {
-    const worker = workerOf(backend);
-    if (worker !== undefined) context.note(worker);
-    const learners = learnersOf(settings, backend);
-    const windows = heldOutWindows(
-      text.domains,
-      streamKey(settings.seed, "heldOut"),
-      settings.evaluation.windows,
-      settings.training.sequenceLength,
-    );
-    const start =
-      (await loadProgress(context.folder, backend)) ??
-      beginning(learners, settings.steps ?? (await fitSteps(context, learners, windows.length)));
-    context.begin(start.snapshots.sparse.steps, start.snapshots.sparse.step);
-    const held = { windows, backend };
-    const trained = await trainTwins(context, learners, start, held);
-    return await conclude(context, learners, trained, held);
-  } finally {
-    await backend.dispose();
-  }
+  const { backend } = context.opened;
+  const learners = learnersOf(settings, backend);
+  const windows = heldOutWindows(
+    text.domains,
+    streamKey(settings.seed, "heldOut"),
+    settings.evaluation.windows,
+    settings.training.sequenceLength,
+  );
+  const start =
+    (await loadProgress(context.folder, backend)) ??
+    beginning(learners, settings.steps ?? (await fitSteps(context, learners, windows.length)));
+  context.begin(start.snapshots.sparse.steps, start.snapshots.sparse.step);
+  const held = { windows, backend };
+  const trained = await trainTwins(context, learners, start, held);
+  return conclude(context, learners, trained, held);
 };
 
 /** The hashed model begins where the sparse one does, but for the router. */
@@ -156,6 +149,7 @@ async function conclude(
     stepsDone: step,
     ending,
     seconds: modelNames.reduce((total, name) => total + progress.seconds[name], 0),
+    worker: context.opened.worker,
     textSource: text.source,
     domains: text.domains.map(({ name, title, training, heldOut }) => ({
       name,

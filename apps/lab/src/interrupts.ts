@@ -13,7 +13,6 @@ const echo = 1000;
 export function abortOnInterrupt(
   source: SignalSource,
   now: () => number,
-  say: (text: string) => void,
   quit: () => void,
 ): AbortSignal {
   const controller = new AbortController();
@@ -21,7 +20,6 @@ export function abortOnInterrupt(
   const listener = (): void => {
     if (first === undefined) {
       first = now();
-      say("\nstopping after this step and saving; interrupt again to quit without saving\n");
       controller.abort();
     } else if (now() - first > echo) {
       quit();

@@ -19,7 +19,7 @@ describe("parseOptions", () => {
   it("reads every option", () => {
     expect(
       parse(
-        "--preset anchor --minutes 0.5 --steps 40 --stop-after 20 --backend cpu --out /a/b " +
+        "--preset anchor --minutes 0.5 --steps 40 --stop-after 20 --backend wasm --threads 2 --out /a/b " +
           "--seed 7 --experts 16 --top-k 4 --router cosineRouter --balance bias --text /x.txt /y.txt --resume /r",
       ),
     ).toEqual({
@@ -27,7 +27,8 @@ describe("parseOptions", () => {
       minutes: 0.5,
       steps: 40,
       stopAfter: 20,
-      backend: "cpu",
+      backend: "wasm",
+      threads: 2,
       out: "/a/b",
       seed: 7,
       experts: 16,
@@ -54,6 +55,7 @@ describe("parseOptions", () => {
       "--steps",
       "--stop-after",
       "--backend",
+      "--threads",
       "--out",
       "--seed",
       "--experts",
@@ -103,9 +105,10 @@ describe("parseOptions", () => {
     ["--router best", /--router best is unknown: there are mixtralRouter, /],
     ["--router toString", /--router toString is unknown/],
     ["--list all", /too many arguments|expected 0 arguments/i],
-    ["--preset huge", /--preset huge is unknown: there are default, anchor/],
+    ["--preset huge", /--preset huge is unknown: there are anchor, small/],
     ["--preset toString", /--preset toString is unknown/],
-    ["--backend gpu", /--backend gpu is unknown: there are cpu, webgpu/],
+    ["--threads 0", /--threads 0 is not a whole number from 1 to 64/],
+    ["--backend gpu", /--backend gpu is unknown: there are auto, webgpu, wasm, cpu/],
   ])("refuses %s on one line", (line, message) => {
     expect(() => parse(line)).toThrow(ConfigError);
     expect(() => parse(line)).toThrow(message);

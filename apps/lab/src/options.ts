@@ -8,7 +8,7 @@ import { integerBetween, oneOf, positiveNumber } from "./option-values.ts";
 import { presets } from "./presets.ts";
 import type { PresetName } from "./presets.ts";
 import { routers } from "./routers.ts";
-import { fallback } from "./settings.ts";
+import { fallback, usualPreset } from "./settings.ts";
 
 /** The command line, checked; what was not given is undefined. */
 export interface Options {
@@ -17,6 +17,7 @@ export interface Options {
   readonly steps?: number;
   readonly stopAfter?: number;
   readonly backend?: string;
+  readonly threads?: number;
   /** Absolute path. */
   readonly out?: string;
   readonly seed?: number;
@@ -32,7 +33,7 @@ export interface Options {
 
 const examples = `
 Examples:
-  npm start                                       three minutes, three models, the default text
+  npm start                                       three models, the default text, some minutes
   npm start -- --minutes 10 --out runs/long
   npm start -- --list                             every router and every balance
   npm start -- --router expertChoiceRouter        another router
@@ -40,7 +41,8 @@ Examples:
   npm start -- --text letters.txt poems.txt       your own text, one domain for each file
   npm start -- --steps 400 --stop-after 100 --out runs/a
   npm start -- --resume runs/a                    go on where it stopped, to the same bits
-  npm start -- --preset anchor                    the sizes measured with PyTorch`;
+  npm start -- --preset small --minutes 1         a first look
+  npm start -- --backend wasm --threads 1         on one thread, to the same bits`;
 
 /**
  * Reads the command line.
@@ -83,13 +85,15 @@ function program(write: (text: string) => void): Command {
     .addOption(
       new Option(
         "--preset <name>",
-        `sizes: ${list(presets)} (default: ${fallback.preset})`,
+        `sizes: ${list(presets)} (default: ${usualPreset(fallback.backend)}; on backend cpu ` +
+          `${usualPreset("cpu")})`,
       ).argParser(oneOf("--preset", presets)),
     )
     .addOption(
-      new Option("--minutes <M>", "time for all models together (default: 3)").argParser(
-        positiveNumber("--minutes"),
-      ),
+      new Option(
+        "--minutes <M>",
+        "time for all models together, instead of the preset's steps",
+      ).argParser(positiveNumber("--minutes")),
     )
     .addOption(
       new Option("--steps <N>", "length of the schedule, instead of --minutes").argParser(
@@ -104,8 +108,14 @@ function program(write: (text: string) => void): Command {
     .addOption(
       new Option(
         "--backend <name>",
-        `where tensors live: ${backendNames.join(", ")} (default: ${fallback.backend})`,
+        `where tensors live: ${backendNames.join(", ")} (default: ${fallback.backend}, the ` +
+          "fastest here: webgpu on hardware, else wasm, else cpu)",
       ).argParser(oneOf("--backend", Object.fromEntries(backendNames.map((name) => [name, 0])))),
+    )
+    .addOption(
+      new Option("--threads <N>", "threads of backend wasm (default: all there are)").argParser(
+        integerBetween("--threads", 1, 64),
+      ),
     )
     .addOption(
       new Option(

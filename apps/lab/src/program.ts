@@ -1,3 +1,4 @@
+import { openBackend } from "./backends.ts";
 import { runCommand } from "./command.ts";
 import type { Experiment } from "./experiment-context.ts";
 import { abortOnInterrupt } from "./interrupts.ts";
@@ -5,12 +6,7 @@ import { abortOnInterrupt } from "./interrupts.ts";
 /** Runs this process's command line with an experiment, and sets the exit code. */
 export async function runProgram(experiment: Experiment): Promise<void> {
   const now = (): number => performance.now();
-  const signal = abortOnInterrupt(
-    process,
-    now,
-    (text) => process.stderr.write(text),
-    () => process.exit(130),
-  );
+  const signal = abortOnInterrupt(process, now, () => process.exit(130));
   try {
     process.exitCode = await runCommand(
       process.argv.slice(2),
@@ -21,6 +17,7 @@ export async function runProgram(experiment: Experiment): Promise<void> {
         now,
         date: () => new Date(),
         workingFolder: process.cwd(),
+        open: openBackend,
       },
       experiment,
     );

@@ -1,12 +1,15 @@
-import { bits, duration, size, times } from "./format.ts";
-import { loadStatistics } from "./loads.ts";
+import { panelLines } from "./panel.ts";
 import type { ModelName, StepRecord } from "./result.ts";
-import { modelNames } from "./twins.ts";
+import { type Pace, paceWords, stepWords } from "./step-words.ts";
+import { type Twins, forTwins, modelNames } from "./twins.ts";
 
-/** Where the progress line goes: a terminal, where it is rewritten, or anything else. */
+/** Where the progress goes: a terminal, where it is rewritten, or anything else. */
 export interface ProgressOutput {
   readonly isTTY?: boolean | undefined;
   readonly columns?: number | undefined;
+  readonly rows?: number | undefined;
+  /** Whether it shows colours. */
+  hasColors?(): boolean;
   write(text: string): unknown;
 }
 
@@ -22,113 +25,132 @@ export interface ProgressRange {
   readonly now: () => number;
 }
 
-/** The progress of a run, one line. */
+/** The progress of a run: a panel in a terminal, a line now and then elsewhere. */
 export interface Progress {
-  /** Takes the record of one model's step; the line is shown when all models are done with it. */
+  /** Takes the record of one model's step; it is shown when all models are done with it. */
   step(record: StepRecord): void;
   /** Writes a line of its own that stays. */
   note(line: string): void;
-  /** Shows the last step and ends the line. */
+  /** Shows the last step. */
   finish(): void;
 }
 
-/** In a terminal the line is rewritten this often, elsewhere it is a new line, in milliseconds. */
+/** In a terminal it is rewritten this often, elsewhere there is a new line, in milliseconds. */
 const intervals = { terminal: 100, elsewhere: 5000 } as const;
 
-/** Starts the progress line of a run, or of the part of it that is still to do. */
+/** What is not known of a terminal. */
+const usual = { columns: 80, rows: 24 } as const;
+
+/** Starts the progress of a run, or of the part of it that is still to do. */
 export function startProgress(output: ProgressOutput, range: ProgressRange): Progress {
-  const terminal = output.isTTY === true;
-  const interval = terminal ? intervals.terminal : intervals.elsewhere;
+  const interval = output.isTTY === true ? intervals.terminal : intervals.elsewhere;
+  const picture = output.isTTY === true ? repaint(output) : undefined;
   const started = range.now();
-  const latest = new Map<ModelName, StepRecord>();
+  const seen = gather();
   let shownAt = Number.NEGATIVE_INFINITY;
   let shownStep = range.done;
-  let open = false;
 
   const show = (): void => {
-    const sparse = latest.get("sparse");
-    const records = modelNames.flatMap((name) => latest.get(name) ?? []);
-    if (sparse === undefined || records.length < modelNames.length) return;
-    if (sparse.step === shownStep || records.some(({ step }) => step !== sparse.step)) return;
+    const latest = seen.latest();
+    if (latest === undefined || latest.sparse.step === shownStep) return;
     shownAt = range.now();
-    shownStep = sparse.step;
-    const words = progressWords(records, sparse.load, range, (shownAt - started) / 1000);
-    if (terminal) output.write(`\r${fitted(words, (output.columns ?? 80) - 1)}\u001b[K`);
-    else output.write(`${words.full}\n`);
-    open = terminal;
-  };
-  const endLine = (): void => {
-    if (open) output.write("\n");
-    open = false;
+    shownStep = latest.sparse.step;
+    const pace = paceOf(latest, range, (shownAt - started) / 1000);
+    const words = stepWords(Object.values(latest), latest.sparse.load, pace);
+    if (picture === undefined) {
+      output.write(`${words.full}\n`);
+      return;
+    }
+    const { columns = usual.columns, rows = usual.rows } = output;
+    const content = { head: paceWords(pace), latest, curves: seen.curves, heldOut: seen.heldOut };
+    // The last column stays free: some terminals break the line behind it.
+    const width = columns - 1;
+    const lines = panelLines(content, width, rows) ?? [words.short.slice(0, Math.max(0, width))];
+    picture.paint(output.hasColors?.() === true ? lines.map(coloured) : lines);
   };
   return {
     step: (record) => {
-      latest.set(record.model, record);
+      seen.take(record);
       if (range.now() - shownAt >= interval) show();
     },
     note: (line) => {
-      endLine();
-      output.write(`${line}\n`);
+      if (picture === undefined) output.write(`${line}\n`);
+      else picture.above(line);
     },
-    finish: () => {
-      show();
-      endLine();
-    },
+    finish: show,
   };
 }
 
-/** The progress line after one step of all models; figures are in the order of the models. */
-export interface ProgressWords {
-  readonly full: string;
-  /** The same for a narrow terminal. */
-  readonly short: string;
+/** The models' colours, as near to those of the report as a terminal's own are. */
+const colours: Twins<number> = { sparse: 94, dense: 33, hash: 36 };
+
+function coloured(line: string): string {
+  const name = modelNames.find((model) => line.startsWith(`${model} `));
+  return name === undefined ? line : `\u001b[${colours[name]}m${line}\u001b[0m`;
 }
 
-/**
- * Puts a step of all models into words.
- *
- * @param load of the sparse model.
- * @param seconds time since this part of the run began.
- */
-function progressWords(
-  records: readonly StepRecord[],
-  load: StepRecord["load"],
-  range: ProgressRange,
-  seconds: number,
-): ProgressWords {
-  const done = records[0]?.step ?? 0;
-  const here = done - range.done;
-  const left = duration(here > 0 ? (seconds / here) * (range.last - done) : 0);
-  // Tokens of all models over the time of all.
-  const spent = records.reduce((sum, { tokensPerSecond }) => sum + 1 / tokensPerSecond, 0);
-  const rate = size(records.length / spent);
-  const step = `${done}/${range.steps}`;
-  const loss = records.map((record) => record.loss.toFixed(3)).join("/");
-  const figure = records.map(({ bitsPerByte }) => bits(bitsPerByte)).join("/");
-  const { busiest, idlest } = extremes(load);
+/** Lines at the end of a terminal's text that are written again and again. */
+interface Picture {
+  paint(lines: readonly string[]): void;
+  /** Writes a line that stays above the picture. */
+  above(line: string): void;
+}
+
+function repaint(output: ProgressOutput): Picture {
+  let painted: readonly string[] = [];
+  const write = (before: string, lines: readonly string[]): void => {
+    const back = painted.length > 0 ? `\r\u001b[${painted.length}A` : "";
+    const text = lines.map((line) => `${line}\u001b[K\n`).join("");
+    // Whatever stands below, such as the echo of a key, goes.
+    output.write(`${back}${before}${text}\u001b[J`);
+    painted = lines;
+  };
   return {
-    full:
-      `step ${step}  loss ${loss}  bits/byte ${figure}  ${rate} tokens/s  ${left} left  ` +
-      `busiest expert ${busiest}, idlest ${idlest}`,
-    short: `${step} loss ${loss} b/B ${figure} ${rate}/s ${left} ${busiest} ${idlest}`,
+    paint: (lines) => write("", lines),
+    above: (line) => write(`${line}\u001b[K\n`, painted),
   };
 }
 
-function fitted(words: ProgressWords, width: number): string {
-  return words.full.length <= width ? words.full : words.short.slice(0, Math.max(0, width));
+/** What has been seen of a run. */
+interface Seen {
+  take(record: StepRecord): void;
+  /** The last step, once all models have done it. */
+  latest(): Twins<StepRecord> | undefined;
+  readonly curves: Twins<readonly number[]>;
+  readonly heldOut: Partial<Twins<number>>;
 }
 
-/** The busiest and the idlest expert of all layers, as layer.expert and multiple of an even share. */
-function extremes(load: readonly (readonly number[])[]): { busiest: string; idlest: string } {
-  const all = load.flatMap((layer, index) => {
-    const { shares } = loadStatistics(layer);
-    return shares.map((share, expert) => ({
-      name: `${index}.${expert}`,
-      multiple: share * shares.length,
-    }));
-  });
-  const sorted = all.sort((a, b) => b.multiple - a.multiple);
-  const words = (found: (typeof sorted)[number] | undefined): string =>
-    found === undefined ? "none" : `${found.name} ${times(found.multiple)}`;
-  return { busiest: words(sorted[0]), idlest: words(sorted.at(-1)) };
+function gather(): Seen {
+  const last = new Map<ModelName, StepRecord>();
+  const curves = forTwins((): number[] => []);
+  const heldOut: { [name in ModelName]?: number } = {};
+  return {
+    curves,
+    heldOut,
+    take: (record) => {
+      const { model, bitsPerByte, heldOutBitsPerByte } = record;
+      last.set(model, record);
+      curves[model].push(bitsPerByte);
+      if (heldOutBitsPerByte !== undefined) heldOut[model] = heldOutBitsPerByte;
+    },
+    latest: () => {
+      const [sparse, dense, hash] = modelNames.map((name) => last.get(name));
+      if (sparse === undefined || dense === undefined || hash === undefined) return undefined;
+      const together = dense.step === sparse.step && hash.step === sparse.step;
+      return together ? { sparse, dense, hash } : undefined;
+    },
+  };
+}
+
+function paceOf(latest: Twins<StepRecord>, range: ProgressRange, seconds: number): Pace {
+  const records = Object.values(latest);
+  const { step } = latest.sparse;
+  const here = step - range.done;
+  const spent = records.reduce((sum, { tokensPerSecond }) => sum + 1 / tokensPerSecond, 0);
+  return {
+    step,
+    steps: range.steps,
+    tokensPerSecond: records.length / spent,
+    left: here > 0 ? (seconds / here) * (range.last - step) : 0,
+  };
 }

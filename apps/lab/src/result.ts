@@ -71,6 +71,8 @@ export interface ExperimentResult {
   readonly ending: Ending;
   /** Seconds of training of all models, over all parts of a resumed run. */
   readonly seconds: number;
+  /** What did the work, in words. */
+  readonly worker: string;
   /** Where the text comes from, in words. */
   readonly textSource: string;
   readonly domains: readonly DomainResult[];

@@ -1,4 +1,5 @@
 import { ConfigError } from "@moiety/core";
+import { automatic } from "./backends.ts";
 import type { Options } from "./options.ts";
 import type { Settings } from "./settings.ts";
 
@@ -23,6 +24,7 @@ export function refuseOtherSettings(options: Options, settings: Settings, folder
   ];
   for (const [flag, given, kept] of pairs) {
     if (given === undefined || given === kept) continue;
+    if (flag === "--backend" && given === automatic) continue;
     throw new ConfigError(
       `${flag} ${String(given)} does not fit the run in ${folder}, which has ` +
         `${kept === null ? "none" : String(kept)}: a resumed run keeps its settings; ` +

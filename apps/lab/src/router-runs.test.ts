@@ -1,6 +1,5 @@
 import { join } from "node:path";
 import { readFileSync } from "node:fs";
-import create from "@moiety/backend-cpu";
 import { openCheckpoint } from "@moiety/checkpoints/node";
 import { type Backend, type Tensor, apply, leavesOf } from "@moiety/core";
 import { type ReadyModel, loadModel } from "@moiety/models";
@@ -10,7 +9,7 @@ import { modelOf } from "./model-config.ts";
 import { streamKey } from "./random-choice.ts";
 import type { ModelName } from "./result.ts";
 import { routerRefusal, routers } from "./routers.ts";
-import { type Settings, newSettings } from "./settings.ts";
+import type { Settings } from "./settings.ts";
 import {
   type SmallRuns,
   savedWeights,
@@ -23,13 +22,10 @@ import { tryOut } from "./try-out.ts";
 let runs: SmallRuns;
 let backend: Backend;
 beforeAll(async () => {
-  runs = smallRuns();
-  backend = await create();
+  runs = await smallRuns();
+  backend = runs.opened.backend;
 });
-afterAll(async () => {
-  runs.dispose();
-  await backend.dispose();
-});
+afterAll(() => runs.dispose());
 
 const load = async (folder: string): Promise<ReadyModel> => {
   const checkpoint = await openCheckpoint(folder);
@@ -44,7 +40,7 @@ const trained = Object.values(routers).filter((entry) => routerRefusal(entry) ==
 
 describe("every router of the catalogue", () => {
   it.each(trained.map(({ name }) => name))("%s trains", async (router) => {
-    await expect(tryOut(newSettings({ router, experts: 16 }))).resolves.toBeUndefined();
+    await expect(tryOut(smallSettings({ router }), backend)).resolves.toBeUndefined();
   });
 
   it("trains, but for those with a reason", () => {
@@ -62,7 +58,7 @@ describe("a run with another router", () => {
   ])(
     "%s with %s moves its %s, and goes on to the same bits",
     async (router, balance, leaf) => {
-      const choice = { router, balance, steps: 2 };
+      const choice = { router, balance, layers: 1, steps: 2 };
       const whole = await runs.newFolder(`${router}-whole`);
       const straight = await runs.run(whole, choice);
       const parts = await runs.newFolder(`${router}-parts`);
@@ -72,7 +68,7 @@ describe("a run with another router", () => {
       expect(timeless([...first.records, ...second.records])).toEqual(timeless(straight.records));
 
       const { model, state, params } = await load(whole.model);
-      const { state: start } = startOf("sparse", startSettings({ router, balance }));
+      const { state: start } = startOf("sparse", startSettings({ router, balance, layers: 1 }));
       const kept = state.layers[0]?.moe?.router[leaf] as Tensor;
       const begun = start.layers[0]?.moe?.router[leaf] as Tensor;
       expect([...(await kept.read())]).not.toEqual([...(await begun.read())]);
@@ -85,7 +81,12 @@ describe("a run with another router", () => {
 
   it("rewards reinforceRouter with its bytes' losses, and only the sparse model", async () => {
     const folder = await runs.newFolder("reinforce");
-    const { records } = await runs.run(folder, { router: "reinforceRouter", balance: "none" });
+    const { records } = await runs.run(folder, {
+      router: "reinforceRouter",
+      balance: "none",
+      layers: 1,
+      steps: 2,
+    });
     const losses = (name: ModelName): number[] =>
       records.filter(({ model }) => model === name).map(({ balanceLoss }) => balanceLoss);
     expect(losses("sparse").every((loss) => Math.abs(loss) > 1e-6)).toBe(true);
@@ -95,7 +96,7 @@ describe("a run with another router", () => {
 
   it("says in the notes what other loaders would make of it", async () => {
     const folder = await runs.newFolder("notes");
-    const { result } = await runs.run(folder, { router: "cosineRouter", steps: 1 });
+    const { result } = await runs.run(folder, { router: "cosineRouter", layers: 1, steps: 1 });
     expect(result.notes.join("\n")).toMatch(/the sparse model: the router is cosineRouter/);
     expect(result.notes.join("\n")).toMatch(/the hash model: the router is hashRouter/);
     const config = JSON.parse(readFileSync(join(folder.model, "config.json"), "utf8")) as object;
@@ -122,7 +123,7 @@ describe("the hashed twin", () => {
 
   it("sends a byte to its own experts, whatever stands around it, before and after training", async () => {
     const folder = await runs.newFolder("hashed");
-    await runs.run(folder, { steps: 3 });
+    await runs.run(folder, { steps: 2 });
     const { model, params, state } = await load(folder.hashModel);
     const table = state.layers[0]?.moe?.router["table"] as Tensor;
     expect(table).toMatchObject({ dtype: "i32", shape: [256, 2] });
@@ -141,7 +142,7 @@ describe("the hashed twin", () => {
   });
 });
 
-function startSettings(choice: { router?: string; balance?: string } = {}): Settings {
+function startSettings(choice: Parameters<typeof smallSettings>[0] = {}): Settings {
   return { ...smallSettings(choice), text: null, textDigest: "" };
 }
 

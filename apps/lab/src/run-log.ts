@@ -36,11 +36,13 @@ export function createRunLog(
       if (run.settings.steps !== steps) {
         writeSettings(run.folder.settings, { ...run.settings, steps });
       }
+      // A terminal has their names beside the figures.
+      const order = output.isTTY === true ? "" : `; figures are ${modelNames.join("/")}`;
       progress = startProgress(output, { done, last, steps, now });
       progress.note(
         done === 0
-          ? `training ${last} of ${steps} steps; figures are ${modelNames.join("/")}`
-          : `going on after step ${done} of ${steps}; figures are ${modelNames.join("/")}`,
+          ? `training ${last} of ${steps} steps${order}`
+          : `going on after step ${done} of ${steps}${order}`,
       );
     },
     step: (record) => {

@@ -7,7 +7,7 @@ import { routers } from "./routers.ts";
 import type { Settings } from "./settings.ts";
 import { difference, isRecord, orNull } from "./shape-check.ts";
 
-const formatVersion = 2;
+const formatVersion = 3;
 
 /** Writes a run's settings, beside and renamed. */
 export function writeSettings(path: string, settings: Settings): void {
@@ -50,7 +50,7 @@ function isSettings(value: unknown): value is Settings {
 
 function problem(value: unknown): string | null {
   const example: Settings = {
-    preset: "default",
+    preset: "small",
     seed: 1,
     backend: "cpu",
     router: "mixtralRouter",
@@ -59,9 +59,9 @@ function problem(value: unknown): string | null {
     steps: null,
     text: null,
     textDigest: "",
-    model: presets.default.model,
-    training: presets.default.training,
-    evaluation: presets.default.evaluation,
+    model: presets.small.model,
+    training: presets.small.training,
+    evaluation: presets.small.evaluation,
   };
   const nullable = { minutes: orNull(1), steps: orNull(1), text: orNull([""]) };
   const found = difference({ ...example, ...nullable }, value);

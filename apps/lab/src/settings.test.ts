@@ -10,21 +10,22 @@ import type { Options } from "./options.ts";
 import { syntheticSettings } from "./testing/synthetic-run.ts";
 
 describe("newSettings", () => {
-  it("takes three minutes by default, and the anchor's 300 steps", () => {
-    expect(newSettings({})).toMatchObject({
-      preset: "default",
-      minutes: 3,
-      steps: null,
-      seed: 1,
-      backend: "cpu",
-      router: "mixtralRouter",
-      balance: "switch",
-    });
-    expect(newSettings({ preset: "anchor" })).toMatchObject({ minutes: null, steps: 300 });
+  it("takes the anchor's 1200 steps by default, and three small minutes on the reference", () => {
+    const common = { seed: 1, router: "mixtralRouter", balance: "switch" };
+    const anchor = { preset: "anchor", minutes: null, steps: 1200 };
+    const small = { preset: "small", minutes: 3, steps: null };
+    expect(newSettings({})).toMatchObject({ ...common, ...anchor, backend: "auto" });
+    for (const backend of ["auto", "wasm", "webgpu"]) {
+      expect(newSettings({ backend })).toMatchObject({ ...anchor, backend });
+    }
+    expect(newSettings({ backend: "cpu" })).toMatchObject({ ...small, backend: "cpu" });
+    expect(newSettings({ backend: "cpu", preset: "anchor" })).toMatchObject(anchor);
+    expect(newSettings({ backend: "wasm", preset: "small" })).toMatchObject(small);
   });
 
   it("is measured by what was given", () => {
-    expect(newSettings({ steps: 40 })).toMatchObject({ minutes: null, steps: 40 });
+    const small = { preset: "small", steps: 40 } as const;
+    expect(newSettings(small)).toMatchObject({ minutes: null, steps: 40 });
     expect(newSettings({ preset: "anchor", minutes: 2 })).toMatchObject({
       minutes: 2,
       steps: null,
@@ -69,12 +70,13 @@ describe("newSettings", () => {
   });
 
   it("refuses more experts for a token than there are, and says whence they come", () => {
-    expect(() => newSettings({ topK: 9 })).toThrow(ConfigError);
-    expect(() => newSettings({ topK: 9 })).toThrow(
-      /--top-k 9 is above --experts 8 of preset default: give a --top-k of at most 8/,
+    const small = { preset: "small" } as const;
+    expect(() => newSettings({ ...small, topK: 9 })).toThrow(ConfigError);
+    expect(() => newSettings({ ...small, topK: 9 })).toThrow(
+      /--top-k 9 is above --experts 8 of preset small: give a --top-k of at most 8/,
     );
-    expect(() => newSettings({ experts: 1 })).toThrow(
-      /--top-k 2 of preset default is above --experts 1:/,
+    expect(() => newSettings({ ...small, experts: 1 })).toThrow(
+      /--top-k 2 of preset small is above --experts 1:/,
     );
     expect(newSettings({ experts: 4, topK: 4 }).model).toMatchObject({
       numExperts: 4,
@@ -123,7 +125,10 @@ describe("refuseOtherSettings", () => {
 
   it("lets a resumed run repeat what it has", () => {
     const same = { seed: 1, steps: 40, text: ["/a.txt"], out: "/r", stopAfter: 3, topK: 2 };
-    expect(() => refuseOtherSettings(same, settings, "/r")).not.toThrow();
+    for (const backend of ["cpu", "auto"]) {
+      const options = { ...same, backend, threads: 2 };
+      expect(() => refuseOtherSettings(options, settings, "/r")).not.toThrow();
+    }
   });
 
   it.each([
@@ -132,6 +137,7 @@ describe("refuseOtherSettings", () => {
     [{ minutes: 1 }, /--minutes 1 .* which has none/],
     [{ router: "cosineRouter" }, /--router cosineRouter .* which has mixtralRouter/],
     [{ balance: "none" }, /--balance none/],
+    [{ backend: "wasm" }, /--backend wasm .* which has cpu/],
     [{ experts: 16 }, /--experts 16/],
     [{ text: ["/b.txt"] }, /--text \/b\.txt/],
     [{ out: "/other" }, /--out \/other/],
@@ -161,7 +167,7 @@ describe("the settings' file", () => {
   it.each([
     ["half a file", (text: string) => text.slice(0, 90), /it is not JSON/],
     ["a list", () => "[]", /it is not an object/],
-    ["another version", (text: string) => text.replace('Version": 2', 'Version": 1'), /Version 1/],
+    ["another version", (text: string) => text.replace('Version": 3', 'Version": 1'), /Version 1/],
     ["a missing key", (text: string) => text.replace('"seed"', '"sead"'), /seed is missing/],
     [
       "a wrong kind",

@@ -1,4 +1,5 @@
 import { ConfigError } from "@moiety/core";
+import { automatic } from "./backends.ts";
 import { balanceOf } from "./balances.ts";
 import type { Options } from "./options.ts";
 import { presets } from "./presets.ts";
@@ -15,6 +16,7 @@ import { evenReason, ownRouter, routerOf, routerRefusal, usualBalance } from "./
 export interface Settings {
   readonly preset: PresetName;
   readonly seed: number;
+  /** What the run computes on; `auto` until that is found out. */
   readonly backend: string;
   /** Name in the catalogue of the sparse model's router. */
   readonly router: string;
@@ -38,12 +40,16 @@ export interface Settings {
 export type NewSettings = Omit<Settings, "text" | "textDigest">;
 
 /** What holds where neither the command line nor the preset says otherwise. */
-export const fallback: Readonly<{
-  preset: PresetName;
-  seed: number;
-  backend: string;
-  router: string;
-}> = { preset: "default", seed: 1, backend: "cpu", router: "mixtralRouter" };
+export const fallback: Readonly<{ seed: number; backend: string; router: string }> = {
+  seed: 1,
+  backend: automatic,
+  router: "mixtralRouter",
+};
+
+/** The sizes that a backend trains in minutes, unless others are asked for. */
+export function usualPreset(backend: string): PresetName {
+  return backend === "cpu" ? "small" : "anchor";
+}
 
 /**
  * Completes the options of a new run with its preset.
@@ -51,7 +57,8 @@ export const fallback: Readonly<{
  * @throws ConfigError for options that do not go together.
  */
 export function newSettings(options: Options): NewSettings {
-  const name = options.preset ?? fallback.preset;
+  const { backend = fallback.backend } = options;
+  const name = options.preset ?? usualPreset(backend);
   const preset = presets[name];
   if (options.steps !== undefined && options.minutes !== undefined) {
     throw new ConfigError(
@@ -65,7 +72,7 @@ export function newSettings(options: Options): NewSettings {
   return {
     preset: name,
     seed: options.seed ?? fallback.seed,
-    backend: options.backend ?? fallback.backend,
+    backend,
     router,
     balance: balanceFor(router, options.balance),
     minutes: options.steps === undefined ? (options.minutes ?? preset.minutes) : null,

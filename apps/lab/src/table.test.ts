@@ -72,7 +72,7 @@ describe("resultTable", () => {
     expect(text).toMatch(/parameters +179 k +68\.1 k +179 k/);
     expect(text).toMatch(/active for one token +68\.8 k +68\.1 k +68\.0 k/);
     expect(text).toMatch(/FLOPs for one token, forward +\d+ k +\d+ k +\d+ k/);
-    expect(text).toContain("Preset default: 2 layers, hidden size 48, 8 experts of width 64");
+    expect(text).toContain("Preset small: 2 layers, hidden size 48, 8 experts of width 64");
     expect(text).toContain("Note: read this");
   });
 

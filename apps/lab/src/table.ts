@@ -32,7 +32,7 @@ function settingLines(result: ExperimentResult): string {
     `Router ${settings.router}, balance ${settings.balance}`,
     `${result.stepsDone} of ${result.steps} steps of ${training.batchSize} x ` +
       `${training.sequenceLength} bytes in ${duration(result.seconds)}, seed ${settings.seed}, ` +
-      `backend ${settings.backend}; text: ${result.textSource}`,
+      `backend ${result.worker}; text: ${result.textSource}`,
   ].join("\n");
 }
 

@@ -1,16 +1,17 @@
-import create from "@moiety/backend-cpu";
 import {
   type Backend,
   ConfigError,
   MoietyError,
+  type Tensor,
   apply,
   leavesOf,
   valueAndGrad,
 } from "@moiety/core";
 import { totalLoss } from "@moiety/losses";
 import type { DecoderParams } from "@moiety/models";
+import { disposeTree } from "@moiety/train";
 import { balanceOf } from "./balances.ts";
-import { type DeviceBatch, type Learner, createLearner, upload } from "./learner.ts";
+import { type Learner, type Snapshot, createLearner, upload } from "./learner.ts";
 import { modelOf } from "./model-config.ts";
 import { streamKey } from "./random-choice.ts";
 import { balanceLosses } from "./routing-losses.ts";
@@ -23,19 +24,27 @@ import type { Batch } from "./windows.ts";
  *
  * @throws ConfigError naming router and balance, with the reason.
  */
-export async function tryOut(chosen: NewSettings): Promise<void> {
+export async function tryOut(chosen: NewSettings, backend: Backend): Promise<void> {
   const settings = narrow(chosen);
-  const backend = await create();
+  let held: Snapshot | undefined;
   try {
     const key = streamKey(settings.seed, "sparse");
     const configured = modelOf("sparse", settings);
     const learner = createLearner("sparse", configured, settings, key, backend);
     const start = learner.start(1);
-    requireChoices(learner, start, settings, backend);
-    requireEffect(learner, start, settings, backend);
-    for await (const { snapshot } of learner.learn(start, () => bytesOf(settings))) {
+    held = start;
+    backend.scope(() => {
       const { ids } = upload(bytesOf(settings), backend);
-      apply(learner.evaluated, snapshot.params, snapshot.state, ids);
+      requireChoices(learner, start, ids, settings);
+      requireEffect(learner, start, ids, settings);
+    });
+    for await (const { snapshot } of learner.learn(start, () => bytesOf(settings))) {
+      held = snapshot;
+      backend.scope(() => {
+        const { ids } = upload(bytesOf(settings), backend);
+        const { logits } = apply(learner.evaluated, snapshot.params, snapshot.state, ids);
+        return logits.size;
+      });
     }
   } catch (error) {
     if (!(error instanceof MoietyError)) throw error;
@@ -47,7 +56,7 @@ export async function tryOut(chosen: NewSettings): Promise<void> {
       { cause: error },
     );
   } finally {
-    await backend.dispose();
+    disposeTree(held);
   }
 }
 
@@ -79,17 +88,14 @@ function bytesOf({ training, model }: Settings): Batch {
   return { inputs: bytes, targets: bytes, rows, length, domains: [] };
 }
 
-type Start = ReturnType<Learner["start"]>;
-
 /** Refuses a router whose tokens take another number of experts than the settings say. */
 function requireChoices(
   { configured }: Learner,
-  { params, state }: Start,
+  { params, state }: Snapshot,
+  ids: Tensor,
   settings: Settings,
-  backend: Backend,
 ): void {
   const { numExpertsPerTok } = settings.model;
-  const { ids }: DeviceBatch = upload(bytesOf(settings), backend);
   const { routings } = apply(configured.model, params, state, ids);
   for (const routing of routings) {
     if (routing.kind !== "token-choice" || routing.maxActive !== undefined) continue;
@@ -106,12 +112,11 @@ function requireChoices(
 /** Refuses a loss that moves nothing in the routers. */
 function requireEffect(
   { configured }: Learner,
-  { params, state, key }: Start,
+  { params, state, key }: Snapshot,
+  ids: Tensor,
   settings: Settings,
-  backend: Backend,
 ): void {
   if (balanceOf(settings.balance).losses === undefined) return;
-  const { ids } = upload(bytesOf(settings), backend);
   const { grads } = valueAndGrad((given: DecoderParams) => {
     const context = { training: true, key };
     const { routings } = apply(configured.model, given, state, ids, context);

@@ -2,7 +2,13 @@ import { type Backend, ConfigError, type Tensor } from "@moiety/core";
 import createCpu from "@moiety/backend-cpu";
 import { beforeEach, describe, expect, it } from "vitest";
 import { addGradients, meanGradients } from "./accumulate.ts";
-import { clipByGlobalNorm, clipByGroups, globalNorm } from "./clip.ts";
+import {
+  clipByGlobalNorm,
+  clipByGroups,
+  globalNorm,
+  gradientNorms,
+  scaleByGroups,
+} from "./clip.ts";
 
 describe("clipping", () => {
   let backend: Backend;
@@ -43,6 +49,43 @@ describe("clipping", () => {
     const scale = 1 / (5 + 1e-6);
     expect(await values(clipped.router)).toEqual([3 * scale, 4 * scale]);
     expect(await values(clipped.rest.up)).toEqual([0, 12, 0, 0]);
+  });
+
+  it.each(["f32", "f64"] as const)(
+    "scales by norms that were read to the same bits as on the device, in %s",
+    async (dtype) => {
+      const tree = () => ({
+        router: backend.tensor([0.3, -0.7], { dtype }),
+        rest: backend.tensor([1e-3, 2.9, -1.7], { dtype }),
+        frozen: null,
+      });
+      const isRouter = (path: string): boolean => path === "router";
+      for (const groups of [
+        [{ match: () => true, maxNorm: 1 }],
+        [
+          { match: isRouter, maxNorm: 0.1 },
+          { match: () => true, maxNorm: 100 },
+        ],
+        [{ match: isRouter, maxNorm: 0.75 }],
+        [{ match: isRouter, maxNorm: Infinity }],
+      ]) {
+        const wanted = clipByGroups(tree(), groups);
+        const grads = tree();
+        const { norm, groupNorms } = gradientNorms(grads, groups);
+        expect(await values(norm)).toEqual(await values(wanted.norm));
+        const norms = await Promise.all(groupNorms.map((tensor) => tensor.item()));
+        const found = scaleByGroups(grads, groups, norms, norm.dtype);
+        expect(await values(found.router)).toEqual(await values(wanted.grads.router));
+        expect(await values(found.rest)).toEqual(await values(wanted.grads.rest));
+        expect(found.frozen).toBeNull();
+      }
+    },
+  );
+
+  it("leaves the tree itself where no norm is beyond its limit", () => {
+    const tree = grads();
+    const groups = [{ match: () => true, maxNorm: 14 }];
+    expect(scaleByGroups(tree, groups, [13], "f64")).toBe(tree);
   });
 
   it("measures without touching", async () => {

@@ -1,8 +1,10 @@
 import {
+  type Backend,
   ConfigError,
+  type DType,
   type Tensor,
   add,
-  cast,
+  concat,
   div,
   donate,
   fill,
@@ -14,6 +16,7 @@ import {
   sqrt,
   sum,
 } from "@moiety/core";
+import { inDType } from "./readings.ts";
 
 /** Gradients that are clipped together. */
 export interface ClipGroup {
@@ -35,6 +38,9 @@ export interface GroupedGradients<Grads> extends ClippedGradients<Grads> {
   /** Scalars: the norm of each group before clipping; 0 for a group without gradients. */
   readonly groupNorms: readonly Tensor[];
 }
+
+/** Added to a norm before it divides. */
+const MARGIN = 1e-6;
 
 interface GradientLeaf {
   readonly path: string;
@@ -63,6 +69,25 @@ export function clipByGroups<Grads>(
   grads: Grads,
   groups: readonly ClipGroup[],
 ): GroupedGradients<Grads> {
+  const { norm, groupNorms } = gradientNorms(grads, groups);
+  const clipped = norm.backend.scope(() => {
+    const scales = groupNorms.map((found, index) => scaleOf(found, groups[index]?.maxNorm));
+    return mapGroups(grads, groups, (leaf, group) => {
+      const scale = scales[group];
+      return scale && mul(donate(leaf), inDType(scale, leaf.dtype));
+    });
+  });
+  return { grads: clipped, norm, groupNorms };
+}
+
+/** The norm over all gradients, and of each group. */
+export interface GradientNorms {
+  readonly norm: Tensor;
+  readonly groupNorms: readonly Tensor[];
+}
+
+/** Measures gradients, and leaves them alone. @throws ConfigError as {@link clipByGroups} does */
+export function gradientNorms(grads: unknown, groups: readonly ClipGroup[]): GradientNorms {
   for (const { maxNorm } of groups) requireNorm(maxNorm);
   const leaves = gradientLeaves(grads);
   const [first] = leaves;
@@ -72,29 +97,58 @@ export function clipByGroups<Grads>(
   const { backend } = first.gradient;
   return backend.scope(() => {
     const dtype = leaves.some(({ gradient }) => gradient.dtype === "f64") ? "f64" : "f32";
-    const zero = (): Tensor => fill(backend, { shape: [], value: 0, dtype });
-    const squares = new Map(
-      leaves.map(({ path, gradient }) => [path, cast(sum(mul(gradient, gradient)), { dtype })]),
+    const belongings = leaves.map(({ path }) => groupOf(groups, path));
+    const squares = leaves.map(({ gradient }) =>
+      inDType(sum(mul(gradient, gradient)), dtype).reshape([1]),
     );
-    const norms = groups.map((_, index) => {
-      const members = leaves.filter(({ path }) => groupOf(groups, path) === index);
-      return sqrt(totalOf(members, squares, zero()));
+    const norm = rootOfSum(squares, backend, dtype);
+    const groupNorms = groups.map((_, group) => {
+      const members = squares.filter((__, leaf) => belongings[leaf] === group);
+      // Of all leaves: the same number under a handle of its own, since both are handed out.
+      if (members.length === squares.length) return norm.reshape([]);
+      return rootOfSum(members, backend, dtype);
     });
-    const scales = norms.map((norm, index) => scaleOf(norm, groups[index]?.maxNorm ?? Infinity));
-    const norm = sqrt(totalOf(leaves, squares, zero()));
-    const clipped = mapTree(grads, (leaf, path) => {
-      const scale = scales[groupOf(groups, path)];
-      if (scale === undefined || !isTensor(leaf)) return leaf;
-      const fitting = scale.dtype === leaf.dtype ? scale : cast(scale, { dtype: leaf.dtype });
-      return mul(donate(leaf), fitting);
-    }) as Grads;
-    return { grads: clipped, norm, groupNorms: norms };
+    return { norm, groupNorms };
   });
+}
+
+/**
+ * Does what {@link clipByGroups} does once the norms of the groups have been read: nothing where they
+ * are within their limits. The gradients are consumed.
+ *
+ * @param dtype that of the norms.
+ */
+export function scaleByGroups<Grads>(
+  grads: Grads,
+  groups: readonly ClipGroup[],
+  norms: readonly number[],
+  dtype: DType,
+): Grads {
+  const round = dtype === "f64" ? (value: number): number => value : Math.fround;
+  const scales = groups.map(({ maxNorm }, index) =>
+    round(maxNorm / round((norms[index] ?? 0) + MARGIN)),
+  );
+  if (scales.every((scale) => scale >= 1)) return grads;
+  return mapGroups(grads, groups, (leaf, group) => {
+    const scale = scales[group] ?? 1;
+    return scale < 1 ? mul(donate(leaf), scale) : undefined;
+  });
+}
+
+/** Replaces the gradients of groups by what `change` gives, where it gives something. */
+function mapGroups<Grads>(
+  grads: Grads,
+  groups: readonly ClipGroup[],
+  change: (leaf: Tensor, group: number) => Tensor | undefined,
+): Grads {
+  return mapTree(grads, (leaf, path) =>
+    isTensor(leaf) ? (change(leaf, groupOf(groups, path)) ?? leaf) : leaf,
+  ) as Grads;
 }
 
 /** Scalar: the root of the sum of squares over all gradients of a tree. */
 export function globalNorm(grads: unknown): Tensor {
-  return clipByGroups(grads, []).norm;
+  return gradientNorms(grads, []).norm;
 }
 
 function gradientLeaves(grads: unknown): GradientLeaf[] {
@@ -107,24 +161,16 @@ function groupOf(groups: readonly ClipGroup[], path: string): number {
   return groups.findIndex(({ match }) => match(path));
 }
 
-/** Adds in the order of the tree, so that the same tree gives the same bits. */
-function totalOf(
-  leaves: readonly GradientLeaf[],
-  squares: ReadonlyMap<string, Tensor>,
-  zero: Tensor,
-): Tensor {
-  let total = zero;
-  for (const { path } of leaves) {
-    const square = squares.get(path);
-    if (square) total = add(total, square);
-  }
-  return total;
+/** Scalar: the root of a sum of squares, each `[1]`. They are added in the order of the tree. */
+function rootOfSum(squares: readonly Tensor[], backend: Backend, dtype: DType): Tensor {
+  if (squares.length === 0) return fill(backend, { shape: [], value: 0, dtype });
+  return sqrt(sum(concat(...squares, { axis: 0 })));
 }
 
-function scaleOf(norm: Tensor, maxNorm: number): Tensor | undefined {
+function scaleOf(norm: Tensor, maxNorm: number = Infinity): Tensor | undefined {
   if (maxNorm === Infinity) return undefined;
   const limit = fill(norm.backend, { shape: [], value: maxNorm, dtype: norm.dtype });
-  return minimum(div(limit, add(norm, 1e-6)), 1);
+  return minimum(div(limit, add(norm, MARGIN)), 1);
 }
 
 function requireNorm(maxNorm: number): void {

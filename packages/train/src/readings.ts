@@ -1,4 +1,4 @@
-import { type Tensor, cast, concat } from "@moiety/core";
+import { type DType, type Tensor, cast, concat } from "@moiety/core";
 
 /** The small numbers of a step, on the host. */
 export interface Readings {
@@ -19,7 +19,7 @@ export async function readNumbers(
   const [first] = scalars;
   const dtype = scalars.some((scalar) => scalar.dtype === "f64") ? "f64" : "f32";
   const [packed, counts] = first.backend.scope(() => [
-    concat(...scalars.map((scalar) => cast(scalar, { dtype }).reshape([1])), { axis: 0 }),
+    concat(...scalars.map((scalar) => inDType(scalar, dtype).reshape([1])), { axis: 0 }),
     loads.length > 0 ? concat(...loads, { axis: 0 }) : undefined,
   ]);
   try {
@@ -37,4 +37,9 @@ export async function readNumbers(
     packed?.dispose();
     counts?.dispose();
   }
+}
+
+/** The same numbers in a dtype; nothing is run where they have it. */
+export function inDType(tensor: Tensor, dtype: DType): Tensor {
+  return tensor.dtype === dtype ? tensor : cast(tensor, { dtype });
 }

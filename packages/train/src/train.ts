@@ -1,5 +1,5 @@
 import { type GradientsOf, NumericError, type Tensor, leavesOf } from "@moiety/core";
-import { clipByGroups } from "./clip.ts";
+import { type ClipGroup, type GradientNorms, gradientNorms, scaleByGroups } from "./clip.ts";
 import type { TrainingEvent } from "./event.ts";
 import { type StepGradients, gradientsOf } from "./gradients.ts";
 import type { Control, Observed } from "./loss.ts";
@@ -48,7 +48,9 @@ async function takeStep<Params, State, Batch>(
   const started = now();
   const learningRate = schedule?.(before.step) ?? optimizer.learningRate;
   const found = await gradientsOf(options, before);
-  const { grads, norm, groupNorms } = clip(options, found);
+  const groups = clipGroupsOf(options.clip);
+  const { norm, groupNorms } = measured(found, groups);
+  let { grads } = found;
   try {
     const names = Object.keys(found.parts);
     const parts = names.map((name) => found.parts[name] as Tensor);
@@ -59,6 +61,8 @@ async function takeStep<Params, State, Batch>(
       names.map((name, index) => [name, rest[groupNorms.length + index] ?? Number.NaN]),
     );
     requireFinite(step, loss, gradientNorm, lossParts);
+    const norms = rest.slice(0, groups.length);
+    grads = scaleByGroups(grads, groups, norms, norm.dtype);
     const snapshot = update(options, before, grads, found, learningRate);
     const seconds = (now() - started) / 1000;
     return {
@@ -67,7 +71,7 @@ async function takeStep<Params, State, Batch>(
       lossParts,
       learningRate,
       gradientNorm,
-      groupNorms: rest.slice(0, groupNorms.length),
+      groupNorms: norms,
       loads: numbers.loads,
       tokens: found.tokens,
       seconds,
@@ -81,16 +85,12 @@ async function takeStep<Params, State, Batch>(
   }
 }
 
-function clip<Params, State, Batch>(
-  options: TrainOptions<Params, State, Batch>,
+function measured<Params>(
   found: StepGradients<Params>,
-): {
-  readonly grads: GradientsOf<Params>;
-  readonly norm: Tensor;
-  readonly groupNorms: readonly Tensor[];
-} {
+  groups: readonly ClipGroup[],
+): GradientNorms {
   try {
-    return clipByGroups(found.grads, clipGroupsOf(options.clip));
+    return gradientNorms(found.grads, groups);
   } catch (error) {
     disposeTree(found);
     throw error;

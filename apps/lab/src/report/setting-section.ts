@@ -83,7 +83,7 @@ function settingRows(result: ExperimentResult): readonly (readonly [string, stri
         `${percent(evaluation.partOfWindows)} of them`,
     ],
     ["training time", `${duration(result.seconds)} for all models`],
-    ["backend", settings.backend],
+    ["backend", result.worker],
     ["seed", String(settings.seed)],
     ["preset", settings.preset],
   ];

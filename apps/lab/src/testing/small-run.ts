@@ -1,6 +1,8 @@
+import { createHash } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { type OpenedBackend, openBackend } from "../backends.ts";
 import type { ExperimentContext } from "../experiment-context.ts";
 import { runExperiment } from "../experiment.ts";
 import { type RunFolder, createRunFolder } from "../folder.ts";
@@ -20,6 +22,8 @@ export interface SmallRun {
 export interface SmallRunOptions {
   readonly router?: string;
   readonly balance?: string;
+  /** Layers of the models; two unless given. */
+  readonly layers?: number;
   readonly steps?: number | null;
   readonly minutes?: number;
   readonly stopAfter?: number;
@@ -28,28 +32,38 @@ export interface SmallRunOptions {
 
 /** A place for small runs, with a text of two domains. */
 export interface SmallRuns {
+  /** What all of them compute on. */
+  readonly opened: OpenedBackend;
   newFolder(name: string): Promise<RunFolder>;
   /** Runs the experiment in a folder, or goes on with it. */
   run(folder: RunFolder, options?: SmallRunOptions): Promise<SmallRun>;
-  dispose(): void;
+  dispose(): Promise<void>;
 }
 
-/** Settings of six steps that take no time. */
-export function smallSettings(
-  choice: Pick<SmallRunOptions, "router" | "balance"> = {},
-): NewSettings {
-  const chosen = newSettings({ ...choice, experts: 4, seed: 5, steps: 6 });
+/** Settings of four steps that take no time. */
+export function smallSettings({
+  layers = 2,
+  ...choice
+}: Pick<SmallRunOptions, "router" | "balance" | "layers"> = {}): NewSettings {
+  const chosen = newSettings({ ...choice, preset: "small", experts: 4, seed: 5, steps: 4 });
   const { model, training, evaluation } = chosen;
   return {
     ...chosen,
-    model: { ...model, hiddenSize: 16, intermediateSize: 8, biasUpdateRate: 0.01 },
+    model: {
+      ...model,
+      numHiddenLayers: layers,
+      hiddenSize: 16,
+      intermediateSize: 8,
+      biasUpdateRate: 0.01,
+    },
     training: { ...training, batchSize: 2, sequenceLength: 16, warmupSteps: 2 },
     evaluation: { ...evaluation, windows: 6, evaluations: 2 },
   };
 }
 
 /** Makes a place for small runs. */
-export function smallRuns(): SmallRuns {
+export async function smallRuns(): Promise<SmallRuns> {
+  const opened = await openBackend({ name: "wasm", threads: 1 });
   const home = mkdtempSync(join(tmpdir(), "moiety-lab-"));
   const files = ["north", "south"].map((name, index) => {
     const path = join(home, `${name}.txt`);
@@ -60,15 +74,20 @@ export function smallRuns(): SmallRuns {
   const text = loadText(files, smallSettings().training.sequenceLength);
   return {
     newFolder: (name) => createRunFolder(join(home, name)),
-    run: (folder, options = {}) => runIn(folder, text, options),
-    dispose: () => rmSync(home, { recursive: true, force: true }),
+    opened,
+    run: (folder, options = {}) => runIn(folder, text, opened, options),
+    dispose: async () => {
+      rmSync(home, { recursive: true, force: true });
+      await opened.backend.dispose();
+    },
   };
 }
 
 async function runIn(
   folder: RunFolder,
   text: Text,
-  { steps = 6, minutes, stopAfter, abortAt, ...choice }: SmallRunOptions,
+  opened: OpenedBackend,
+  { steps = 4, minutes, stopAfter, abortAt, ...choice }: SmallRunOptions,
 ): Promise<SmallRun> {
   const settings: Settings = {
     ...smallSettings(choice),
@@ -82,6 +101,7 @@ async function runIn(
   const abort = new AbortController();
   const context: ExperimentContext = {
     settings,
+    opened,
     text,
     folder,
     stopAfter: stopAfter ?? null,
@@ -97,10 +117,12 @@ async function runIn(
   return { result: await runExperiment(context), records, begun };
 }
 
-/** The weights of all models that a run saved. */
-export function savedWeights(folder: RunFolder): Buffer[] {
+/** The digests of the weights of all models that a run saved. */
+export function savedWeights(folder: RunFolder): string[] {
   return [folder.model, folder.denseModel, folder.hashModel].map((path) =>
-    readFileSync(join(path, "model.safetensors")),
+    createHash("sha256")
+      .update(readFileSync(join(path, "model.safetensors")))
+      .digest("hex"),
   );
 }
 

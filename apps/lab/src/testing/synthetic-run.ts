@@ -111,6 +111,7 @@ export function syntheticRun(choice: SyntheticChoice = {}): SyntheticRun {
     stepsDone: done,
     ending: choice.interrupted === true ? "interrupted" : "finished",
     seconds: 174,
+    worker: "cpu, nobody worked",
     textSource: "made-up text",
     domains: titles.map((title, index) => ({
       name: `d${index}`,
@@ -134,7 +135,7 @@ export function syntheticSettings(
   steps: number | null,
   router?: string,
 ): Settings {
-  const defaults: NewSettings = newSettings({});
+  const defaults: NewSettings = newSettings({ preset: "small", backend: "cpu" });
   return {
     ...defaults,
     router: router ?? defaults.router,

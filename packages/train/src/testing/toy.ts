@@ -115,6 +115,8 @@ export function toyLoss(
     undefined,
     undefined,
     undefined,
+    undefined,
+    undefined,
     { descriptor: { activation: "silu" } },
   );
   const error = mean(square(sub(output, cast(target, { dtype: output.dtype }))));
