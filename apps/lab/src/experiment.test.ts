@@ -38,7 +38,7 @@ beforeAll(async () => {
   straight = await runs.run(whole);
   begun = await runs.newFolder("begun");
   first = await runs.run(begun, { stopAfter: 1 });
-});
+}, 60_000);
 
 /** A copy of the run that stopped. */
 async function copyOfBegun(name: string): Promise<RunFolder> {

@@ -24,7 +24,7 @@ let backend: Backend;
 beforeAll(async () => {
   runs = await smallRuns();
   backend = runs.opened.backend;
-});
+}, 60_000);
 afterAll(() => runs.dispose());
 
 const load = async (folder: string): Promise<ReadyModel> => {

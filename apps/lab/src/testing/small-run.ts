@@ -57,7 +57,7 @@ export function smallSettings({
       biasUpdateRate: 0.01,
     },
     training: { ...training, batchSize: 2, sequenceLength: 16, warmupSteps: 2 },
-    evaluation: { ...evaluation, windows: 6, evaluations: 2 },
+    evaluation: { ...evaluation, windows: 4, evaluations: 2 },
   };
 }
 

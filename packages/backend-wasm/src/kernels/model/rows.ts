@@ -4,7 +4,7 @@ import { F32x4 } from "../../emit/vectors.ts";
 import { acrossLanes, lanesBelow, storeLanes, wholeVectors } from "../reduction/lanes.ts";
 
 /** Elements of one task where rows are independent of each other. */
-export const ROW_GRAIN = 16_384;
+const ROW_GRAIN = 16_384;
 /** The lowest finite number, where a greatest one is looked for. */
 export const LOWEST = -3.4028234663852886e38;
 /** Vectors that are added side by side, so that no addition waits for the one before. */
@@ -43,7 +43,7 @@ export function eachVector(
 }
 
 /** `vector`, with `other` in the lanes from `count` on. */
-export function firstLanes(vector: F32x4, count: I32 | undefined, other: number): F32x4 {
+function firstLanes(vector: F32x4, count: I32 | undefined, other: number): F32x4 {
   return count === undefined ? vector : lanesBelow(count).choose(vector, F32x4.const(other));
 }
 

@@ -28,18 +28,12 @@ import { rowRoutines } from "./rows.ts";
 import { groupedMatmulGradWeights } from "./weight-gradient.ts";
 
 export type { FactorDType } from "./elements.ts";
-export { loadFour } from "./elements.ts";
-export type { Segment } from "./job.ts";
-export { packPanels, packTiles } from "./left.ts";
-export { storeSums } from "./plain.ts";
-export type { Product, ProductLaunch } from "./product.ts";
+export type { Product } from "./product.ts";
 export { defineProduct, launchProduct } from "./product.ts";
-export type { PackedFactor, RightFactor } from "./right.ts";
-export { packRight, packWeights } from "./right.ts";
-export type { GatheredRows } from "./rows.ts";
-export { tabulateRows } from "./rows.ts";
+export type { RightFactor } from "./right.ts";
+export { packWeights } from "./right.ts";
 export { storeRows } from "./store.ts";
-export type { Epilogue, FinishedTile, ProductDefinition } from "./sweep.ts";
+export type { FinishedTile, ProductDefinition } from "./sweep.ts";
 
 /** Kernels of the matrix products, and the routines of the parts. */
 export const productKernels: KernelSet = {

@@ -8,7 +8,7 @@ import type { FinishedTile, ProductDefinition, ProductParameters } from "./sweep
 export type NoParameters = Readonly<Record<never, never>>;
 
 /** Stores the sums of a tile: one f32 for each row and column. */
-export function storeSums(
+function storeSums(
   body: Body,
   { sums, row, column, columns }: FinishedTile,
   { out, outStride }: Pick<Arguments<ProductParameters>, "out" | "outStride">,

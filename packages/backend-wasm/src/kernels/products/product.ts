@@ -31,6 +31,14 @@ export interface Product<P extends Parameters> {
 /** Panels that tiles of so many rows take at a time, so that enough sums are on their way. */
 const WIDE_PANELS: readonly number[] = [0, 4, 3, 2];
 
+/**
+ * Jobs of more rows than a tile and up to so many read panels faster than memory gives them, unless it
+ * does so while they compute: then the next panel is fetched meanwhile. Of more rows they need not.
+ */
+const STREAMING_ROWS = 6 * TILE_ROWS;
+/** The lowest tile that fetches: nearly all tiles of such jobs are as high. */
+const STREAMING_HEIGHT = 4;
+
 /** Defines a product: its routine does one job, in tiles of up to {@link TILE_ROWS} rows. */
 export function defineProduct<P extends Parameters>(definition: ProductDefinition<P>): Product<P> {
   const { name, layout } = definition;
@@ -38,11 +46,16 @@ export function defineProduct<P extends Parameters>(definition: ProductDefinitio
   const narrow = Array.from({ length: TILE_ROWS }, (_, index) =>
     defineSweep(definition, parameters, { height: index + 1, panels: 1 }),
   );
+  const streaming = narrow.map((plain, index) =>
+    index + 1 < STREAMING_HEIGHT || layout === "packed"
+      ? plain
+      : defineSweep(definition, parameters, { height: index + 1, panels: 1, streaming: true }),
+  );
   const wide = WIDE_PANELS.map((panels, height) =>
     panels > 0 ? defineSweep(definition, parameters, { height, panels }) : undefined,
   );
   const routine = defineRoutine<ProductParameters & P>(name, parameters, (body, args, task) => {
-    const sweeps = { narrow, wide, layout };
+    const sweeps = { narrow, streaming, wide, layout };
     writeJob(body, args as Arguments<ProductParameters>, task, sweeps);
   });
   return { routine, layout, narrow };
@@ -50,6 +63,7 @@ export function defineProduct<P extends Parameters>(definition: ProductDefinitio
 
 interface Sweeps {
   readonly narrow: readonly Subroutine[];
+  readonly streaming: readonly Subroutine[];
   /** By height. */
   readonly wide: readonly (Subroutine | undefined)[];
   readonly layout: LeftLayout;
@@ -63,6 +77,17 @@ function writeJob(body: Body, args: Arguments<ProductParameters>, task: I32, swe
   const plan = planTiles(body, rows, sweeps.layout);
   const panel = body.int(0);
   addWide(body, sweeps, { job, rows, columns, panel });
+  if (sweeps.layout === "rows") {
+    body.if(rows.gtU(TILE_ROWS).and(rows.leU(STREAMING_ROWS)), () =>
+      body.while(
+        () => panel.add(1).mul(PANEL).ltU(columns),
+        () => {
+          addPanel(body, sweeps.streaming, plan, { job, panel });
+          body.increment(panel, 1);
+        },
+      ),
+    );
+  }
   body.while(
     () => panel.mul(PANEL).ltU(columns),
     () => {

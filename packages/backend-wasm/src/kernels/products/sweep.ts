@@ -3,11 +3,13 @@ import { I32 } from "../../emit/scalars.ts";
 import { type Arguments, type Parameters, readArguments } from "../../routine.ts";
 import { jobWord } from "./job.ts";
 import {
+  type Ahead,
   type LeftLayout,
   type Sums,
   type TileSize,
   PANEL,
   PANEL_ROW_BYTES,
+  UNROLL,
   addProducts,
   zeroSums,
 } from "./tile.ts";
@@ -75,14 +77,21 @@ interface SweepArguments {
 
 const SWEEP_NAMES = ["args", "job", "row", "tiles", "panel"] as const;
 
-/** Addresses of a launch's arguments are the same in every routine of a team. */
+/** The tiles of a sweep. */
+export interface SweepTiles extends TileSize {
+  /** Whether the job's next panel, which must be there, is fetched on the way. */
+  readonly streaming?: boolean;
+}
+
+/** Defines the subroutine for tiles of one size. */
 export function defineSweep<P extends Parameters>(
   definition: ProductDefinition<P>,
   parameters: ProductParameters & P,
-  size: TileSize,
+  size: SweepTiles,
 ): Subroutine {
+  const suffix = size.streaming ? "Streaming" : "";
   return {
-    name: `${definition.name}${size.height}x${size.panels * PANEL}`,
+    name: `${definition.name}${size.height}x${size.panels * PANEL}${suffix}`,
     parameters: SWEEP_NAMES.map(() => "i32"),
     write(body) {
       const entries = SWEEP_NAMES.map((name, index) => [name, body.parameter(I32, index)]);
@@ -98,7 +107,7 @@ function writeSweep<P extends Parameters>(
   { layout, epilogue }: ProductDefinition<P>,
   args: Arguments<ProductParameters & P>,
   { job, row, tiles, panel }: SweepArguments,
-  size: TileSize,
+  { streaming = false, ...size }: SweepTiles,
 ): void {
   const inner = jobWord(body, job, "inner");
   const panelBytes = body.let(inner.mul(PANEL_ROW_BYTES));
@@ -108,6 +117,7 @@ function writeSweep<P extends Parameters>(
   const columns = body.let(jobWord(body, job, "columns").sub(panel.mul(PANEL)));
   const group = jobWord(body, job, "group");
   const left = jobWord(body, job, "left");
+  const rows = jobWord(body, job, "rows");
   body.repeat(() => {
     const sums = zeroSums(body, size);
     const factors = {
@@ -119,6 +129,9 @@ function writeSweep<P extends Parameters>(
       right: Array.from({ length: size.panels }, (_, index) =>
         body.let(right.add(panelBytes.mul(index))),
       ),
+      ahead: streaming
+        ? nextPanel(body, right.add(panelBytes), panelBytes, { row, rows, height: size.height })
+        : undefined,
     };
     addProducts(body, sums, factors, inner);
     const tile = { ...size, sums, row: body.let(first.add(row)), column, group };
@@ -127,6 +140,19 @@ function writeSweep<P extends Parameters>(
     body.increment(tiles, -1);
     return tiles;
   });
+}
+
+/** The share of the next panel that falls to a tile: it takes as much of it as of the job's rows. */
+function nextPanel(
+  body: Body,
+  next: I32,
+  panelBytes: I32,
+  { row, rows, height }: { readonly row: I32; readonly rows: I32; readonly height: number },
+): Ahead {
+  return {
+    address: body.let(next.add(panelBytes.divU(rows).mul(row))),
+    step: body.let(I32.const(height * UNROLL * PANEL_ROW_BYTES).divU(rows)),
+  };
 }
 
 /** Where the rows of a tile begin. */

@@ -1,5 +1,5 @@
 import type { Body } from "../../emit/body.ts";
-import type { I32 } from "../../emit/scalars.ts";
+import { I32 } from "../../emit/scalars.ts";
 import { F32x4 } from "../../emit/vectors.ts";
 
 /** Columns of a panel: two vectors. */
@@ -35,10 +35,18 @@ export interface TileFactors {
   readonly left: readonly I32[];
   /** An address for each panel. */
   readonly right: readonly I32[];
+  /** Memory that is needed later, and touched on the way so that it comes to the cache. */
+  readonly ahead?: Ahead | undefined;
+}
+
+/** An address, a local that is changed, and the bytes from one round of {@link UNROLL} steps to the next. */
+export interface Ahead {
+  readonly address: I32;
+  readonly step: I32;
 }
 
 /** Steps of k in one round of the loop. */
-const UNROLL = 4;
+export const UNROLL = 4;
 
 /** Sums that begin at zero. */
 export function zeroSums(body: Body, { height, panels }: TileSize): Sums {
@@ -65,9 +73,14 @@ function addRounds(
   rounds: I32,
   unroll: number,
 ): void {
+  const { ahead } = factors;
   const leftStep = factors.layout === "rows" ? 4 : PACKED_STEP_BYTES;
   body.if(rounds, () =>
     body.repeat(() => {
+      if (ahead && unroll > 1) {
+        body.drop(I32.load8U(ahead.address));
+        body.increment(ahead.address, ahead.step);
+      }
       for (let step = 0; step < unroll; step++) addStep(body, sums, factors, step);
       for (const address of factors.left) body.increment(address, leftStep * unroll);
       for (const address of factors.right) body.increment(address, PANEL_ROW_BYTES * unroll);

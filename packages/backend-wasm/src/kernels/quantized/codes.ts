@@ -67,20 +67,10 @@ function tablesOf(kind: number): HalfByteTables {
   };
 }
 
-/** Sixteen 4-bit codes, one in each byte, as numbers: four vectors. */
-export function halfByteNumbers(
-  body: Body,
-  codes: I8x16,
-  { third, fourth }: HalfByteTables,
-): F32x4[] {
-  const places = body.let(codes);
-  const [low, high] = [body.let(third.swizzle(places)), body.let(fourth.swizzle(places))];
+/** Sixteen 4-bit codes, one in each byte, as numbers in their order: four vectors. */
+export function halfByteNumbers(body: Body, codes: I8x16, tables: HalfByteTables): F32x4[] {
   const zero = body.let(I8x16.splat(0));
-  const upper = (from: number): I8x16 => {
-    const bytes = Array.from({ length: 8 }, (_, index) => [from + index, 16 + from + index]);
-    return body.let(shuffle(low, high, bytes.flat(), I8x16));
-  };
-  return [upper(0), upper(8)].flatMap((words) =>
+  return upperHalves(body, codes, tables).flatMap((words) =>
     [0, 8].map((from) => {
       const bytes = Array.from({ length: 4 }, (_, index) => {
         const place = from + 2 * index;
@@ -89,6 +79,29 @@ export function halfByteNumbers(
       return body.let(shuffle(zero, words, bytes.flat(), I8x16).as(F32x4));
     }),
   );
+}
+
+/**
+ * The same, of each eight codes first those in even places, then those in odd ones: shuffles are what
+ * there is too little of in a loop that does little else.
+ */
+export function halfByteTurns(body: Body, codes: I8x16, tables: HalfByteTables): F32x4[] {
+  return upperHalves(body, codes, tables).flatMap((words) => [
+    body.let(words.as(I32x4).shl(16).as(F32x4)),
+    body.let(words.as(I32x4).and(I32x4.const(UPPER_HALF)).as(F32x4)),
+  ]);
+}
+
+const UPPER_HALF = 0xffff0000 | 0;
+
+/** The upper 16 bits of the numbers of sixteen codes: two vectors of eight. */
+function upperHalves(body: Body, codes: I8x16, { third, fourth }: HalfByteTables): I8x16[] {
+  const places = body.let(codes);
+  const [low, high] = [body.let(third.swizzle(places)), body.let(fourth.swizzle(places))];
+  return [0, 8].map((from) => {
+    const bytes = Array.from({ length: 8 }, (_, index) => [from + index, 16 + from + index]);
+    return body.let(shuffle(low, high, bytes.flat(), I8x16));
+  });
 }
 
 /** The low and the high halves of sixteen bytes. */

@@ -26,7 +26,7 @@ export interface FillArguments {
 const NAMES = ["matrix", "group", "panel", "codes", "to", "work"] as const;
 
 /** Turns a panel's codes into floats, `[K in blocks of 32][8]`: each is a number times its scale, rounded. */
-export const fillPanel: Subroutine = {
+const fillPanel: Subroutine = {
   name: "fillPanel",
   parameters: /*#__PURE__*/ NAMES.map(() => "i32"),
   write(body) {

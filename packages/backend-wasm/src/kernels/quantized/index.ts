@@ -5,7 +5,7 @@ import { packCodesRoutines } from "./pack.ts";
 import { type CodesProduct, defineCodesProduct } from "./product.ts";
 
 export type { CodesMatrix } from "./matrix.ts";
-export { type PackedCodes, packCodesOf } from "./pack.ts";
+export { packCodesOf } from "./pack.ts";
 export { type CodesProduct, defineCodesProduct, launchCodesProduct } from "./product.ts";
 
 /** Rows times codes, as they are. */

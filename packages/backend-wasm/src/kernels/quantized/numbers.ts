@@ -5,7 +5,7 @@ import {
   BLOCK,
   type HalfByteTables,
   byteNumbers,
-  halfByteNumbers,
+  halfByteTurns,
   halvesOfBytes,
   loadBytes,
 } from "./codes.ts";
@@ -43,7 +43,7 @@ export function eachNumber(
   }
   const halves = halvesOfBytes(body, loadBytes(codes));
   for (const [half, bytes] of halves.entries()) {
-    for (const [index, number] of halfByteNumbers(body, bytes, held).entries()) {
+    for (const [index, number] of halfByteTurns(body, bytes, held).entries()) {
       visit(number, half * 2 + (index >> 1), index & 1);
     }
   }

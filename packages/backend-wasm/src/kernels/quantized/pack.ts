@@ -32,7 +32,8 @@ const FOUR_STEPS: number = (4 * PANEL) / 2;
 /**
  * Packs one panel: blocks of 32 ks, those of 8 columns side by side. Whole bytes are stored as signed
  * distances from their zero point. Of 4-bit codes four ks share 16 bytes: those of k and k + 1 are
- * the low halves, those of k + 2 and k + 3 the high ones, so that they come out in order.
+ * the low halves, those of k + 2 and k + 3 the high ones, columns c and c + 4 side by side: so they
+ * come out in order.
  */
 const packCodes: Routine<typeof PARAMETERS> = /*#__PURE__*/ defineRoutine(
   "packCodes",
@@ -49,14 +50,23 @@ const packCodes: Routine<typeof PARAMETERS> = /*#__PURE__*/ defineRoutine(
       const column = columnOfLane(body, matrix, panel, lane);
       body.if(column.ltU(matrixWord(body, matrix, "columns")), () => {
         const stored = storedColumn(body, matrix, column, lane);
-        packColumn(body, matrix, stored, source, body.let(target.add(lane)));
+        packColumn(body, matrix, stored, source, target, lane);
       });
     }
   },
 );
 
-/** All ks of one column. */
-function packColumn(body: Body, matrix: I32, stored: I32, source: I32, to: I32): void {
+/** All ks of the column of one lane. */
+function packColumn(
+  body: Body,
+  matrix: I32,
+  stored: I32,
+  source: I32,
+  to: I32,
+  lane: number,
+): void {
+  const half = PANEL / 2;
+  const turn = 2 * (lane % half) + Math.trunc(lane / half);
   const code = body.let(stored.mul(matrixWord(body, matrix, "columnCodes")));
   const step = matrixWord(body, matrix, "innerCodes");
   const inner = matrixWord(body, matrix, "inner");

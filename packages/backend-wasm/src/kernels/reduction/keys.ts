@@ -3,7 +3,7 @@ import { type F32, I32 } from "../../emit/scalars.ts";
 import { F32x4, I32x4 } from "../../emit/vectors.ts";
 
 /** The key of NaN: below those of all numbers. */
-export const NAN_KEY = -0x7fffffff;
+const NAN_KEY = -0x7fffffff;
 /** A key below all others: of what is not there, or may not be chosen. */
 export const NO_KEY = -0x80000000;
 

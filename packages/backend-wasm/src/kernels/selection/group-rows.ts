@@ -98,7 +98,7 @@ export interface GroupedRows {
 }
 
 /** Stable counting sort of `count` assignments by their id, an i32. */
-export function groupAssignments(
+function groupAssignments(
   call: KernelCall,
   ids: number,
   count: number,

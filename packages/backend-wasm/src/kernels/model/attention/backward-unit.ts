@@ -15,7 +15,7 @@ import {
 import { maskOf, panelsOf } from "./statistics.ts";
 
 /** Tiles whose rows are added to the gradients of keys and values at once. */
-export const BLOCK_TILES = 4;
+const BLOCK_TILES = 4;
 /** Rows of these tiles. */
 export const BLOCK_ROWS = BLOCK_TILES * TILE_ROWS;
 /** Bytes of a panel of 8 columns of a block's rows. */
