@@ -4,6 +4,12 @@ import { type Kind, F32, I32 } from "./emit/scalars.ts";
 /** The arguments of a routine: addresses, counts and flags as `I32`, numbers as `F32`. */
 export type Parameters = Readonly<Record<string, Kind<I32> | Kind<F32>>>;
 
+/** Parameters of these names that are words: addresses, counts, flags. */
+export type Words<Names extends string> = { readonly [K in Names]: typeof I32 };
+
+/** Parameters of these names that are numbers. */
+export type Floats<Names extends string> = { readonly [K in Names]: typeof F32 };
+
 /** The arguments inside a routine. */
 export type Arguments<P extends Parameters> = {
   readonly [K in keyof P]: InstanceType<P[K]>;

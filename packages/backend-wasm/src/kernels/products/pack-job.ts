@@ -2,7 +2,7 @@ import type { Body } from "../../emit/body.ts";
 import { I32 } from "../../emit/scalars.ts";
 import { I32x4, vectorConst } from "../../emit/vectors.ts";
 import type { KernelCall } from "../../kernel.ts";
-import { type Arguments, type Routine, defineRoutine } from "../../routine.ts";
+import { type Words, type Arguments, type Routine, defineRoutine } from "../../routine.ts";
 import { PANEL } from "./tile.ts";
 
 /** What one task packs: some panels, and some steps of k, of one matrix. */
@@ -32,7 +32,17 @@ export interface PackMatrix {
 const WORDS = ["source", "inner", "to", "panel", "end", "from", "steps"] as const;
 const JOB_BYTES = 32;
 
-const PARAMETERS = {
+const PARAMETERS: Words<
+  | "jobs"
+  | "columnBytes"
+  | "innerBytes"
+  | "gathered"
+  | "low"
+  | "high"
+  | "advance"
+  | "lowCount"
+  | "highCount"
+> = {
   /** Address of the jobs. */
   jobs: I32,
   /** Bytes between neighbouring columns, and between neighbours along k. */
@@ -48,7 +58,7 @@ const PARAMETERS = {
   /** Columns of each half; may be negative. */
   lowCount: I32,
   highCount: I32,
-} as const;
+};
 
 export type PackParameters = typeof PARAMETERS;
 export type PackArguments = Arguments<PackParameters>;

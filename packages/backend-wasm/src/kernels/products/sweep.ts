@@ -1,6 +1,6 @@
 import type { Body, Subroutine } from "../../emit/body.ts";
 import { I32 } from "../../emit/scalars.ts";
-import { type Arguments, type Parameters, readArguments } from "../../routine.ts";
+import { type Words, type Arguments, type Parameters, readArguments } from "../../routine.ts";
 import { jobWord } from "./job.ts";
 import {
   type Ahead,
@@ -36,7 +36,7 @@ export type Epilogue<P extends Parameters> = (
 ) => void;
 
 /** What every product is launched with; the epilogue's parameters follow. */
-export const PRODUCT_PARAMETERS = {
+export const PRODUCT_PARAMETERS: Words<"jobs" | "leftStride" | "gathered" | "out" | "outStride"> = {
   /** Address of the jobs. */
   jobs: I32,
   /** Bytes from one row of the left factor to the next (`rows`). */
@@ -46,7 +46,7 @@ export const PRODUCT_PARAMETERS = {
   /** Address and row length in bytes of what the epilogue writes. */
   out: I32,
   outStride: I32,
-} as const;
+};
 
 /** The parameters of every product. */
 export type ProductParameters = typeof PRODUCT_PARAMETERS;

@@ -92,7 +92,8 @@ export function halfByteTurns(body: Body, codes: I8x16, tables: HalfByteTables):
   ]);
 }
 
-const UPPER_HALF = 0xffff0000 | 0;
+/** 0xffff0000. */
+const UPPER_HALF = -0x10000;
 
 /** The upper 16 bits of the numbers of sixteen codes: two vectors of eight. */
 function upperHalves(body: Body, codes: I8x16, { third, fourth }: HalfByteTables): I8x16[] {

@@ -82,9 +82,10 @@ function packColumn(
         const byte = I32.load8U(source.add(code.shrU(1)));
         const number = byte.shrU(code.and(1).shl(2)).and(15);
         const place = body.let(to.add(k.shrU(2).mul(FOUR_STEPS)).add(k.and(1).mul(PANEL)));
-        body.store8(place, I32.load8U(place).or(number.shl(k.and(2).shl(1))));
+        body.store8(place, I32.load8U(place, turn).or(number.shl(k.and(2).shl(1))), turn);
       }),
-    () => each((k) => body.store8(to.add(k.mul(PANEL)), I32.load8U(source.add(code)).xor(SIGN))),
+    () =>
+      each((k) => body.store8(to.add(k.mul(PANEL)), I32.load8U(source.add(code)).xor(SIGN), lane)),
   );
 }
 

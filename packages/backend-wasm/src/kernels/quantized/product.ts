@@ -3,6 +3,7 @@ import { I32 } from "../../emit/scalars.ts";
 import { F32x4 } from "../../emit/vectors.ts";
 import type { KernelCall } from "../../kernel.ts";
 import {
+  type Words,
   type Arguments,
   type LaunchArguments,
   type Parameters,
@@ -33,13 +34,13 @@ import {
 import { STEPS } from "./numbers.ts";
 import type { PackedCodes } from "./pack.ts";
 
-const CODES_PARAMETERS = {
+const CODES_PARAMETERS: Words<"codesMatrix" | "scratch" | "scratchBytes"> = {
   /** What `writeMatrix` wrote. */
   codesMatrix: I32,
   /** Where the first task turns codes into floats, and bytes from one task's place to the next one's. */
   scratch: I32,
   scratchBytes: I32,
-} as const;
+};
 
 type CodesParameters = typeof CODES_PARAMETERS;
 

@@ -1,3 +1,4 @@
+import type { Floats, Words } from "../../../routine.ts";
 import type { Body } from "../../../emit/body.ts";
 import { F32, I32 } from "../../../emit/scalars.ts";
 import { TILE_ROWS } from "../../products/tile.ts";
@@ -17,9 +18,9 @@ import { maskOf, panelsOf } from "./statistics.ts";
 /** Tiles whose rows are added to the gradients of keys and values at once. */
 const BLOCK_TILES = 4;
 /** Rows of these tiles. */
-export const BLOCK_ROWS = BLOCK_TILES * TILE_ROWS;
+export const BLOCK_ROWS: number = BLOCK_TILES * TILE_ROWS;
 /** Bytes of a panel of 8 columns of a block's rows. */
-export const BLOCK_PANEL = BLOCK_ROWS * PANEL_ROW;
+export const BLOCK_PANEL: number = BLOCK_ROWS * PANEL_ROW;
 /** Offsets in a task's memory. */
 export interface Scratch {
   readonly powers: I32;
@@ -35,7 +36,27 @@ export interface Scratch {
 }
 
 /** Parameters of the routine. */
-export const BACKWARD_PARAMETERS = {
+export const BACKWARD_PARAMETERS: typeof SHAPE_PARAMETERS &
+  Words<
+    | "q"
+    | "output"
+    | "kept"
+    | "gradient"
+    | "mask"
+    | "dq"
+    | "keysAcross"
+    | "keyColumns"
+    | "valuesAcross"
+    | "keySums"
+    | "valueSums"
+    | "scratch"
+    | "scratchBytes"
+    | "blocks"
+    | "chunks"
+    | "units"
+    | "perTask"
+  > &
+  Floats<"scale"> = {
   ...SHAPE_PARAMETERS,
   scale: F32,
   q: I32,
@@ -55,7 +76,7 @@ export const BACKWARD_PARAMETERS = {
   chunks: I32,
   units: I32,
   perTask: I32,
-} as const;
+};
 
 /** The same inside the routine. */
 export type BackwardArguments = ShapeArguments & {

@@ -2,7 +2,7 @@ import type { Body } from "../../../emit/body.ts";
 import { F32, I32 } from "../../../emit/scalars.ts";
 import { F32x4 } from "../../../emit/vectors.ts";
 import type { KernelCall, Operand } from "../../../kernel.ts";
-import { type Routine, defineRoutine } from "../../../routine.ts";
+import { type Words, type Routine, defineRoutine } from "../../../routine.ts";
 import { PANEL } from "../../products/tile.ts";
 import { transpose4 } from "../../products/transpose4.ts";
 import { wholeVectors } from "../../reduction/lanes.ts";
@@ -52,7 +52,9 @@ export function packColumns(body: Body, rows: readonly I32[], width: I32, to: I3
 }
 
 /** Parameters of routines that pack keys or values. */
-export const PACK_PARAMETERS = {
+export const PACK_PARAMETERS: Words<
+  "from" | "to" | "capacity" | "keyHeads" | "width" | "seen" | "panels" | "units" | "perTask"
+> = {
   from: I32,
   to: I32,
   capacity: I32,
@@ -62,7 +64,7 @@ export const PACK_PARAMETERS = {
   panels: I32,
   units: I32,
   perTask: I32,
-} as const;
+};
 
 /** Panels of 8 keys: [panel][column][8 keys]. */
 const packTransposed = /*#__PURE__*/ defineRoutine(

@@ -1,3 +1,4 @@
+import type { Floats, Words } from "../../../routine.ts";
 import type { Body } from "../../../emit/body.ts";
 import { F32, I32 } from "../../../emit/scalars.ts";
 import { type Pair, type RowPlace, SHAPE_PARAMETERS, placeOf } from "./shape.ts";
@@ -10,7 +11,22 @@ export const PANELS_AT_ONCE = 2;
 export const VECTOR = 16;
 
 /** Parameters of the routine. */
-export const ROW_PARAMETERS = {
+export const ROW_PARAMETERS: typeof SHAPE_PARAMETERS &
+  Words<
+    | "y"
+    | "kept"
+    | "q"
+    | "k"
+    | "v"
+    | "mask"
+    | "scratch"
+    | "scratchBytes"
+    | "scoreBytes"
+    | "sumBytes"
+    | "units"
+    | "perTask"
+  > &
+  Floats<"scale"> = {
   ...SHAPE_PARAMETERS,
   y: I32,
   kept: I32,
@@ -27,7 +43,7 @@ export const ROW_PARAMETERS = {
   sumBytes: I32,
   units: I32,
   perTask: I32,
-} as const;
+};
 
 /** The same inside the routine. */
 export type RowArguments = {

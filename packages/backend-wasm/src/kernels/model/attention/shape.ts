@@ -1,3 +1,4 @@
+import type { Words } from "../../../routine.ts";
 import { type AttentionAttributes, type Shape } from "@moiety/core";
 import { I32 } from "../../../emit/scalars.ts";
 import type { Body } from "../../../emit/body.ts";
@@ -56,7 +57,21 @@ export function attentionShape(call: KernelCall): AttentionShape {
 }
 
 /** The arguments of routines that say the sizes. */
-export const SHAPE_PARAMETERS = {
+export const SHAPE_PARAMETERS: Words<
+  | "queries"
+  | "heads"
+  | "capacity"
+  | "keyHeads"
+  | "width"
+  | "valueWidth"
+  | "group"
+  | "pairs"
+  | "rows"
+  | "seen"
+  | "panels"
+  | "firstLimit"
+  | "limitStep"
+> = {
   queries: I32,
   heads: I32,
   capacity: I32,
@@ -70,7 +85,7 @@ export const SHAPE_PARAMETERS = {
   panels: I32,
   firstLimit: I32,
   limitStep: I32,
-} as const;
+};
 
 /** The sizes inside a routine. */
 export type ShapeArguments = { readonly [Name in keyof typeof SHAPE_PARAMETERS]: I32 };
@@ -162,11 +177,11 @@ export function keyRows(
 /** Bytes of a cache line: the memories of different tasks begin on lines of their own. */
 export const LINE = 64;
 /** Bytes of one row of 8 floats of a panel. */
-export const PANEL_ROW = PANEL * 4;
+export const PANEL_ROW: number = PANEL * 4;
 /** Bytes of 8 keys of a panel with 8 columns. */
-export const PANEL_BLOCK = PANEL * PANEL_ROW;
+export const PANEL_BLOCK: number = PANEL * PANEL_ROW;
 /** Bytes of a tile's scores for 8 keys. */
-export const TILE_BLOCK = TILE_ROWS * PANEL_ROW;
+export const TILE_BLOCK: number = TILE_ROWS * PANEL_ROW;
 
 /** Panels of 8 columns. */
 export function columnPanels(width: number): number {
