@@ -20,6 +20,12 @@ const contradictions: [string, Partial<Record<keyof Capabilities, unknown>>, Reg
   ["a dtype twice", { dtypes: [...sound.dtypes, "f32"] }, /dtypes names "f32" twice/],
   ["an unknown format", { formats: ["q9"] }, /formats names "q9"/],
   [
+    "a fused format that is no format",
+    { formats: ["mxfp4"], fusedFormats: ["mxfp4", "q8_row"] },
+    /fusedFormats names "q8_row", which formats does not/,
+  ],
+  ["fused formats that are no list", { fusedFormats: "mxfp4" }, /fusedFormats must be a list/],
+  [
     "half floats as a format but no dtype",
     { formats: ["f16"], dtypes: sound.dtypes.filter((d) => d !== "f16") },
     /has the format f16 but not the dtype/,

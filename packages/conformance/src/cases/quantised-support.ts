@@ -4,6 +4,7 @@ import {
   type Shape,
   quantizedFormats,
 } from "@moiety/core";
+import type { ConformanceCase } from "../case.ts";
 import { type HostTensor, generated, hostTensor } from "../host-tensor.ts";
 
 /** Every format of this version of the contract. */
@@ -17,6 +18,14 @@ export function lacks(
   return formats.includes(format) && dtypes.includes("u8")
     ? undefined
     : `the manifest does not have the format ${format}`;
+}
+
+/** The same for cases that need several, perhaps none. */
+export function lacksAny(
+  formats: readonly QuantizedFormat[] = [],
+): NonNullable<ConformanceCase["unsupported"]> {
+  return (capabilities) =>
+    formats.map((format) => lacks(format, capabilities)).find((missing) => missing !== undefined);
 }
 
 /** Codes and scales. */

@@ -1,5 +1,6 @@
 import {
   type ExpertBank,
+  type QuantizedFormat,
   type Router,
   type TokenChoice,
   combine,
@@ -18,6 +19,7 @@ import type {
 import { linearRouter } from "../cases/l4-layer-support.ts";
 import { type HostTensor, generated } from "../host-tensor.ts";
 import { choices } from "../cases/l3-ffn-support.ts";
+import { lacksAny } from "../cases/quantised-support.ts";
 import { holdGradients } from "./gradient-case.ts";
 import { layerCases } from "./layer-cases.ts";
 import { leavesOnHost, treesOf } from "./leaves.ts";
@@ -35,6 +37,8 @@ export interface BankSubject {
   readonly tokens?: number | undefined;
   /** How its gradients are compared. */
   readonly gradients?: CompareOptions | undefined;
+  /** Formats of its weights, where they are quantised: a backend that lacks one is excused. */
+  readonly formats?: readonly QuantizedFormat[] | undefined;
 }
 
 const CHOICES = 2;
@@ -45,10 +49,12 @@ const CHOICES = 2;
  * with it behind a linear router with a softmax.
  */
 export function bankCases(subject: BankSubject): readonly ConformanceCase[] {
-  const { name, experts, gradients: compare } = subject;
+  const { name, experts, gradients: compare, formats } = subject;
+  const unsupported = lacksAny(formats);
   return [
     ownCase({
       id: `L3/${name}`,
+      unsupported,
       demand: `the experts of ${name} run on the rows that they are given`,
       run: async (test) =>
         test.compare(await bankInputs(test, subject), (run) => runBank(run, subject)),
@@ -57,13 +63,14 @@ export function bankCases(subject: BankSubject): readonly ConformanceCase[] {
       id: `L3/grad/${name}`,
       demand: `rows, weights and parameters of ${name} get their gradients`,
       extension: "grad",
+      unsupported,
       async run(test) {
         const inputs = await bankInputs(test, subject);
         const program = (run: ProgramRun): Tensors => runBank(run, subject);
         await holdGradients(test, { inputs, program, compare });
       },
     }),
-    ...layerCases({ name, router: usualRouter(experts), experts, gradients: compare }),
+    ...layerCases({ name, router: usualRouter(experts), experts, gradients: compare, formats }),
   ];
 }
 

@@ -1,6 +1,7 @@
 import {
   type ExpertBank,
   type MoeLayer,
+  type QuantizedFormat,
   type RoutingLoss,
   type SharedBranch,
   type Tensor,
@@ -17,6 +18,7 @@ import type {
   Tensors,
 } from "../case.ts";
 import { USUAL } from "../cases/l3-ffn-support.ts";
+import { lacksAny } from "../cases/quantised-support.ts";
 import { ffnBank } from "../cases/l4-layer-support.ts";
 import type { HostTensor } from "../host-tensor.ts";
 import { holdGradients } from "./gradient-case.ts";
@@ -41,14 +43,18 @@ export interface LayerSubject extends RoutedSubject {
   readonly compare?: CompareOptions | undefined;
   /** How its gradients are compared. */
   readonly gradients?: CompareOptions | undefined;
+  /** Formats of its weights, where some are quantised: a backend that lacks one is excused. */
+  readonly formats?: readonly QuantizedFormat[] | undefined;
 }
 
 /** `L4/NAME`: a layer in evaluation; `L4/grad/NAME`: in training, with its gradients. */
 export function layerCases(subject: LayerSubject): readonly ConformanceCase[] {
   const { name, ofFunction, gradients: compare } = subject;
+  const unsupported = lacksAny(subject.formats);
   return [
     ownCase({
       id: `L4/${name}`,
+      unsupported,
       demand: `a layer with ${name} routes, runs its experts and combines`,
       async run(test) {
         const { inputs } = await clearInputs(test, subject, false);
@@ -61,6 +67,7 @@ export function layerCases(subject: LayerSubject): readonly ConformanceCase[] {
       id: `L4/grad/${name}`,
       demand: `a layer with ${name} in training gives its input and parameters their gradients`,
       extension: "grad",
+      unsupported,
       async run(test) {
         const { inputs } = await clearInputs(test, subject, true);
         const experts = await partsOnHost(test, subject);

@@ -1,6 +1,8 @@
 import {
   type Initialized,
   type InitOptions,
+  type Leaf,
+  type QuantizedTensor,
   type RandomKey,
   type Tensor,
   ConfigError,
@@ -23,7 +25,8 @@ const KEY: RandomKey = /*#__PURE__*/ randomKey(11);
 /**
  * The leaves of a part's parameters and state on the host, as `PREFIX.params.PATH` and
  * `PREFIX.state.PATH`. Floats are moved away from what `init` gives, so that weights are large, and
- * neither are biases 0 nor scales 1; state is moved a little; integers stay.
+ * neither are biases 0 nor scales 1; state is moved a little; integers stay, and so do quantised
+ * weights, which are two leaves: `PATH.codes` and `PATH.scales`.
  */
 export async function leavesOnHost<Params, State>(
   test: CaseContext,
@@ -31,16 +34,16 @@ export async function leavesOnHost<Params, State>(
   prefix: string,
 ): Promise<Record<string, HostTensor>> {
   const first = await test.reference({}, ({ backend }) => {
-    const leaves = leavesOf(part.init(KEY, { backend })).map(({ path, leaf }) => {
-      if (isTensor(leaf)) return [path, leaf] as const;
-      throw new ConfigError(`${path} is quantised, and has no numbers to draw`, path, leaf);
-    });
-    return Object.fromEntries(leaves);
+    const leaves = leavesOf(part.init(KEY, { backend }));
+    return Object.fromEntries(leaves.flatMap(({ path, leaf }) => tensorsOf(path, leaf)));
   });
   const entries = Object.entries(first).map(([path, { values, shape, dtype }]) => {
     const isState = path.startsWith("state.");
+    const isHeld = first[path.replace(/\.scales$/u, ".codes")]?.dtype === "u8";
     const steps =
-      dtype === "f32" ? test.random.normal(shape, isState ? 0.05 : spread(shape)) : undefined;
+      dtype === "f32" && !isHeld
+        ? test.random.normal(shape, isState ? 0.05 : spread(shape))
+        : undefined;
     const leaf = generated(shape, dtype, (at) => (values[at] ?? 0) + (steps?.data[at] ?? 0));
     return [`${prefix}.${path}`, leaf] as const;
   });
@@ -59,9 +62,23 @@ export function treesOf<Params, State>(
   part: Drawn<Params, State>,
   prefix: string,
 ): Initialized<Params, State> {
-  return mapTree(part.init(KEY, { backend }), (_, path): Tensor => {
+  const given = (path: string): Tensor => {
     const tensor = inputs[`${prefix}.${path}`];
     if (tensor) return tensor;
     throw new ConfigError(`there is no input ${prefix}.${path}`, path, undefined);
-  }) as Initialized<Params, State>;
+  };
+  return mapTree(part.init(KEY, { backend }), (leaf, path): Tensor | QuantizedTensor =>
+    isTensor(leaf)
+      ? given(path)
+      : { codes: given(`${path}.codes`), scales: given(`${path}.scales`) },
+  ) as Initialized<Params, State>;
+}
+
+/** The tensors of a leaf by their paths. */
+function tensorsOf(path: string, leaf: Leaf): readonly (readonly [string, Tensor])[] {
+  if (isTensor(leaf)) return [[path, leaf]];
+  return [
+    [`${path}.codes`, leaf.codes],
+    [`${path}.scales`, leaf.scales],
+  ];
 }

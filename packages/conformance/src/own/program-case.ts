@@ -61,7 +61,8 @@ export function programCase<Inputs extends HostTensors>({
 }
 
 /** What {@link ownCase} is made of. */
-export interface WholeCaseParts extends OwnCaseParts, Pick<ConformanceCase, "run" | "extension"> {}
+export interface WholeCaseParts
+  extends OwnCaseParts, Pick<ConformanceCase, "run" | "extension" | "unsupported"> {}
 
 /** A case with its level read off its id. @throws ConfigError */
 export function ownCase({ id, ops, since, extension, ...parts }: WholeCaseParts): ConformanceCase {

@@ -20,11 +20,11 @@ export interface QuantizedLayout {
   /** Values in one byte of codes; the first stands in the low bits. */
   readonly codesPerByte: 1 | 2;
   /** Neighbours along the last axis that share a scale; all of a row where it is absent. */
-  readonly block?: number;
+  readonly block?: number | undefined;
   /** What scales may be held in. */
   readonly scales: readonly DType[];
   /** The code of 0, where codes are whole numbers of steps. */
-  readonly zeroPoint?: number;
+  readonly zeroPoint?: number | undefined;
 }
 
 /** Every format's layout. */
@@ -58,9 +58,10 @@ export interface DequantizeAttributes {
  * is then one product, rounded once. `e2m1` of the codes 0 … 7 is 0, 0.5, 1, 1.5, 2, 3, 4, 6, and
  * its negative for 8 … 15 (8 is −0); the scale 255 is NaN.
  *
- * The zero points are those of ONNX Runtime's `QMoE`, which has no zero points of its own; `mxfp4` is
- * that of the Open Compute Project's Microscaling Formats 1.0 as gpt-oss's files hold it (`_blocks`
- * with their last two axes joined, `_scales`). Quantised weights have no gradient.
+ * The zero points and the order of two codes in a byte are those of ONNX Runtime's `QMoE` where it is
+ * given no zero points; `mxfp4` is that of the Open Compute Project's Microscaling Formats 1.0, as
+ * gpt-oss's files hold it (`_blocks` with their last two axes joined, `_scales`). Quantised weights
+ * have no gradient.
  */
 export const dequantize: Op<[codes: Tensor, scales: Tensor], DequantizeAttributes> =
   /*#__PURE__*/ defineOp({

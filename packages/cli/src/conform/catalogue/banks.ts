@@ -1,5 +1,5 @@
 import { type BankSubject, type ConformanceCase, bankCases } from "@moiety/conformance";
-import type { ExpertBank } from "@moiety/core";
+import type { ExpertBank, QuantizedFormat } from "@moiety/core";
 import {
   type GateOptions,
   glu,
@@ -9,6 +9,7 @@ import {
   mixedExperts,
   mlp,
   scaledExperts,
+  quantizedExperts,
   timesFactor,
   withMultBias,
   withOutputBias,
@@ -29,6 +30,11 @@ const GPT_OSS: GateOptions & { readonly bias: true; readonly transposed: true } 
   bias: true,
   transposed: true,
 };
+
+/** Quantised weights are not moved away from what is drawn, so that is large. */
+const LARGE = { initializerRange: 0.3 };
+/** Widths of whole blocks. */
+const BLOCKS = { hiddenSize: 32, intermediateSize: 32 };
 
 const networks = glu(silu);
 const narrow = glu({ ...silu, hiddenSize: 4 });
@@ -56,6 +62,10 @@ const BANKS: Readonly<Record<string, ExpertBank<unknown>>> = {
   withOutputBias: withOutputBias(networks),
   withMultBias: withMultBias(networks),
   timesFactor: timesFactor(networks, 0.8),
+  quantizedExperts: quantizedExperts(glu({ ...silu, ...LARGE }), { format: "q8_row" }),
+  "quantizedExperts-q4_block32": quantizedExperts(glu({ ...silu, ...LARGE, ...BLOCKS }), {
+    format: "q4_block32",
+  }),
   withSpecialExperts: withSpecialExperts(glu({ ...silu, experts: 5 }), [
     { kind: "identity", count: 1 },
     { kind: "constant", count: 2 },
@@ -72,11 +82,18 @@ const BANKS: Readonly<Record<string, ExpertBank<unknown>>> = {
 /** Banks that add something once to a token's combined output, which rows alone do not have. */
 const COMBINED: readonly string[] = ["latentExperts-biases", "withOutputBias"];
 
+/** Formats of those that have some. */
+const FORMATS: Readonly<Record<string, readonly QuantizedFormat[]>> = {
+  quantizedExperts: ["q8_row"],
+  "quantizedExperts-q4_block32": ["q4_block32"],
+};
+
 /** The banks of the catalogue. */
 export const bankSubjects: readonly BankSubject[] = Object.entries(BANKS).map(([name, bank]) => ({
   name: `catalogue/${name}`,
   experts: bank,
   rows: !COMBINED.includes(name),
+  formats: FORMATS[name],
 }));
 
 /**

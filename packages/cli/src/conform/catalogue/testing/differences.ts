@@ -34,15 +34,18 @@ export async function leavesOfPart<Params, State>(
   prefix: string,
   seed = 1,
 ): Promise<Record<string, Tensor>> {
-  const entries = leavesOf(part.init(randomKey(seed), { backend, dtype: "f64" })).map(
-    ({ path, leaf }, index): [string, Tensor] => {
-      if (!isTensor(leaf)) throw new TypeError(`${path} is quantised`);
+  const entries = leavesOf(part.init(randomKey(seed), { backend, dtype: "f64" })).flatMap(
+    ({ path, leaf }, index): [string, Tensor][] => {
+      if (!isTensor(leaf)) {
+        const held = Object.entries<Tensor>({ ...leaf });
+        return held.map(([name, tensor]) => [`${prefix}.${path}.${name}`, tensor]);
+      }
       const width = Math.max(leaf.shape.at(-1) ?? 1, 1);
       const scale = path.startsWith("state.") ? 0.05 : leaf.rank < 2 ? 0.3 : 1.2 / Math.sqrt(width);
       const moved = isFloat(leaf.dtype)
         ? add(leaf, drawn(seed * 100 + index, leaf.shape, scale))
         : leaf;
-      return [`${prefix}.${path}`, moved];
+      return [[`${prefix}.${path}`, moved]];
     },
   );
   return Object.fromEntries(entries);
