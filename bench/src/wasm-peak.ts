@@ -2,11 +2,8 @@ import type { Body } from "../../packages/backend-wasm/src/emit/body.ts";
 import { Module } from "../../packages/backend-wasm/src/emit/module.ts";
 import { I32 } from "../../packages/backend-wasm/src/emit/scalars.ts";
 import { F32x4 } from "../../packages/backend-wasm/src/emit/vectors.ts";
-import {
-  TILE_ROWS,
-  addProducts,
-  zeroSums,
-} from "../../packages/backend-wasm/src/kernels/products/tile.ts";
+import { addProducts, zeroSums } from "../../packages/backend-wasm/src/kernels/products/tile.ts";
+import { fullHeight } from "../../packages/backend-wasm/src/kernels/products/tile-plan.ts";
 import { probe } from "../../packages/backend-wasm/src/probe.ts";
 
 /** What one core does in WebAssembly. */
@@ -62,7 +59,7 @@ export async function measurePeak(fused: boolean = probe().relaxedMadd): Promise
   const compiled = await WebAssembly.compile(module.bytes());
   const { exports } = await WebAssembly.instantiate(compiled, { env: { memory } });
   const { chains, tile, read } = exports as unknown as PeakExports;
-  const tileFlops = TILE_ROWS * 8 * INNER * 2 * TILE_CALLS;
+  const tileFlops = fullHeight(fused) * 8 * INNER * 2 * TILE_CALLS;
   const chainFlops = CHAINS * 4 * (fused ? 2 : 1) * CHAIN_ROUNDS;
   // The engine compiles well only what has run a while.
   for (let call = 0; call < WARM_UPS; call++) {
@@ -124,7 +121,7 @@ function writeChains(body: Body, rounds: I32, fused: boolean): void {
 /** The tile of the matrix products, again and again on the same factors. */
 function writeTile(body: Body, calls: I32): void {
   body.repeat(() => {
-    const sums = zeroSums(body, { height: TILE_ROWS, panels: 1 });
+    const sums = zeroSums(body, { height: fullHeight(body.instructions.fused), panels: 1 });
     // A line apart from each other, as rows of any length but a power of two are.
     const left = sums.map((_, row) => body.int(LEFT + row * (INNER * 4 + 64)));
     addProducts(body, sums, { layout: "rows", left, right: [body.int(RIGHT)] }, body.int(INNER));

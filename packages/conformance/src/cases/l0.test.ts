@@ -25,7 +25,7 @@ describe("the catalogue", () => {
     const ids = allCases.map(({ id }) => id);
     expect(new Set(ids).size).toBe(ids.length);
     for (const { id, level, since, demand } of allCases) {
-      expect(id).toMatch(/^L[0-4](\/[a-z0-9-]+){2,3}$/i);
+      expect(id).toMatch(/^L[0-4](\/[a-z0-9_-]+){2,3}$/i);
       expect(id.startsWith(`${level}/`), id).toBe(true);
       expect(since, id).toMatch(/^\d{4}-\d{2}-\d{2}$/);
       expect(demand, id).toMatch(/\w+ \w+/);

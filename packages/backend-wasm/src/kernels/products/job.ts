@@ -1,7 +1,7 @@
 import type { Body } from "../../emit/body.ts";
 import { I32 } from "../../emit/scalars.ts";
 import type { KernelCall } from "../../kernel.ts";
-import { PANEL, TILE_ROWS } from "./tile.ts";
+import { type LeftLayout, PANEL, TILE_ROWS } from "./tile.ts";
 
 /** What one task of a product computes: some rows times some panels of one matrix. */
 export interface Job {
@@ -73,16 +73,15 @@ export interface Segment {
 
 /** Rows of a job, at most: a multiple of a tile's, so that few tiles are low. */
 const BLOCK_ROWS = 20 * TILE_ROWS;
-/** Bytes of a job's rows, as far as they are more than two tiles: half of a core's second cache. */
+/** Bytes of one factor that a job reads again and again: half of a core's second cache. */
 const BLOCK_BYTES = 512 * 1024;
 /** Products of a job: about 100 µs, and at least about 30 µs of products where there are few. */
 const JOB_PRODUCTS = 2_000_000;
 const LEAST_JOB_PRODUCTS = 500_000;
 /** Jobs that a launch is cut into where it is large enough. */
 const WANTED_JOBS = 32;
-/** Reading a weight from memory costs as much as so many products. */
-const WEIGHT_COST = 8;
-
+/** Reading a weight from memory, or writing a sum there, costs as much as so many products. */
+const MEMORY_COST = 8;
 /** Jobs of few rows have a multiple of so many panels, for tiles that take several. */
 const FEW = { rows: 3, panels: 12 } as const;
 
@@ -90,47 +89,74 @@ const FEW = { rows: 3, panels: 12 } as const;
  * Cuts products into jobs. What a job is follows from the shapes and the sizes of the groups alone, so
  * results do not depend on the number of threads.
  */
-export function cutJobs(segments: readonly Segment[]): Job[] {
-  const total = segments.reduce((sum, segment) => sum + costOf(segment, segment.rows), 0);
+export function cutJobs(segments: readonly Segment[], layout: LeftLayout = "rows"): Job[] {
+  const costOf = layout === "rows" ? costOfRows : costOfTiles;
+  const total = segments.reduce((sum, segment) => sum + costOf(segment), 0);
   const wanted = Math.min(Math.max(total / WANTED_JOBS, LEAST_JOB_PRODUCTS), JOB_PRODUCTS);
-  return segments.flatMap((segment) => cutSegment(segment, wanted));
+  const cut = layout === "rows" ? cutRows : cutTiles;
+  return segments.flatMap((segment) => cut(segment, wanted));
 }
 
-function cutSegment(segment: Segment, wanted: number): Job[] {
-  const { columns, inner, leftStep, group } = segment;
-  const jobs: Job[] = [];
-  const rowsOfBlock = blockRows(segment);
-  const panels = Math.ceil(columns / PANEL);
-  for (let first = 0; first < segment.rows; first += rowsOfBlock) {
-    const rows = Math.min(rowsOfBlock, segment.rows - first);
-    const parts = Math.max(1, Math.round(costOf(segment, rows) / wanted));
-    const multiple = rows <= FEW.rows ? FEW.panels : 1;
-    const panelsOfPart = Math.max(1, Math.ceil(panels / parts / multiple)) * multiple;
-    for (let panel = 0; panel < panels; panel += panelsOfPart) {
-      const column = panel * PANEL;
-      jobs.push({
-        left: segment.left + first * leftStep,
-        right: segment.right + column * inner * 4,
-        rows,
-        row: segment.row + first,
-        columns: Math.min(panelsOfPart * PANEL, columns - column),
-        column,
-        group,
-        inner,
-      });
-    }
-  }
-  return jobs;
-}
-
-/** Rows of a job: about as many in each, in whole tiles. */
-function blockRows({ rows, inner }: Segment): number {
+/** Blocks of rows, each with as many panels as make a job: the rows are read again with each panel. */
+function cutRows(segment: Segment, wanted: number): Job[] {
+  const { rows, inner } = segment;
   const fitting = Math.max(2 * TILE_ROWS, BLOCK_BYTES / Math.max(1, inner * 4));
-  const blocks = Math.max(1, Math.round(rows / Math.min(BLOCK_ROWS, fitting)));
-  return Math.ceil(rows / blocks / TILE_ROWS) * TILE_ROWS;
+  const blocks = rows / Math.min(BLOCK_ROWS, fitting);
+  const most = shareOf(rows, blocks, TILE_ROWS);
+  return partsOf(rows, most).flatMap(([row, count]) => {
+    const parts = costOfRows({ ...segment, rows: count }) / wanted;
+    const multiple = (count <= FEW.rows ? FEW.panels : 1) * PANEL;
+    return partsOf(segment.columns, shareOf(segment.columns, parts, multiple)).map(
+      ([column, columns]) => jobOf(segment, { row, rows: count, column, columns }),
+    );
+  });
 }
 
-/** The work of a product, in multiplications and additions of one pair. */
-function costOf({ columns, inner }: Segment, rows: number): number {
-  return (rows + WEIGHT_COST) * columns * inner;
+/** Blocks of panels, each with as many tiles as make a job: the panels are read again with each tile. */
+function cutTiles(segment: Segment, wanted: number): Job[] {
+  const { rows, columns, inner } = segment;
+  const blocks = Math.ceil((columns * inner * 4) / BLOCK_BYTES);
+  return partsOf(columns, shareOf(columns, blocks, PANEL)).flatMap(([column, count]) => {
+    const parts = costOfTiles({ ...segment, columns: count }) / wanted;
+    return partsOf(rows, shareOf(rows, parts, TILE_ROWS)).map(([row, share]) =>
+      jobOf(segment, { row, rows: share, column, columns: count }),
+    );
+  });
+}
+
+/** A share of a length that is cut into about `parts`: a multiple of something. */
+function shareOf(length: number, parts: number, multiple: number): number {
+  return Math.max(1, Math.ceil(length / Math.max(1, Math.round(parts)) / multiple)) * multiple;
+}
+
+/** Start and length of the parts of at most so many. */
+function partsOf(length: number, most: number): (readonly [start: number, length: number])[] {
+  return Array.from({ length: Math.ceil(length / most) }, (_, part) => [
+    part * most,
+    Math.min(most, length - part * most),
+  ]);
+}
+
+function jobOf(
+  { left, right, row, leftStep, inner, group }: Segment,
+  part: Pick<Job, "row" | "rows" | "column" | "columns">,
+): Job {
+  return {
+    ...part,
+    left: left + part.row * leftStep,
+    right: right + part.column * inner * 4,
+    row: row + part.row,
+    group,
+    inner,
+  };
+}
+
+/** The work of rows times weights, in products of two numbers. */
+function costOfRows({ rows, columns, inner }: Segment): number {
+  return (rows + MEMORY_COST) * columns * inner;
+}
+
+/** The work of tiles times panels, in products of two numbers. */
+function costOfTiles({ rows, columns, inner }: Segment): number {
+  return (inner + MEMORY_COST) * columns * rows;
 }

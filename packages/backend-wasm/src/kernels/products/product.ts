@@ -13,12 +13,13 @@ import {
   type Place,
   type ProductDefinition,
   type ProductParameters,
+  type SweepTiles,
   PRODUCT_PARAMETERS,
   callSweep,
   defineSweep,
 } from "./sweep.ts";
 import { type LeftLayout, PANEL, TILE_ROWS } from "./tile.ts";
-import { addPanel, planTiles } from "./tile-plan.ts";
+import { addPanel, callHeight, planTiles } from "./tile-plan.ts";
 
 /** A matrix product with an epilogue. */
 export interface Product<P extends Parameters> {
@@ -43,20 +44,22 @@ const STREAMING_HEIGHT = 4;
 export function defineProduct<P extends Parameters>(definition: ProductDefinition<P>): Product<P> {
   const { name, layout } = definition;
   const parameters = { ...PRODUCT_PARAMETERS, ...definition.parameters };
+  const define = (tiles: SweepTiles): Subroutine => defineSweep(definition, parameters, tiles);
   const narrow = Array.from({ length: TILE_ROWS }, (_, index) =>
-    defineSweep(definition, parameters, { height: index + 1, panels: 1 }),
+    define({ height: index + 1, panels: 1 }),
   );
   const streaming = narrow.map((plain, index) =>
-    index + 1 < STREAMING_HEIGHT || layout === "packed"
+    index + 1 < STREAMING_HEIGHT
       ? plain
-      : defineSweep(definition, parameters, { height: index + 1, panels: 1, streaming: true }),
+      : define({ height: index + 1, panels: 1, streaming: true }),
   );
   const wide = WIDE_PANELS.map((panels, height) =>
-    panels > 0 ? defineSweep(definition, parameters, { height, panels }) : undefined,
+    panels > 0 ? define({ height, panels }) : undefined,
   );
   const routine = defineRoutine<ProductParameters & P>(name, parameters, (body, args, task) => {
-    const sweeps = { narrow, streaming, wide, layout };
-    writeJob(body, args as Arguments<ProductParameters>, task, sweeps);
+    const job = body.let(jobAddress((args as Arguments<ProductParameters>).jobs, task));
+    if (layout === "rows") rowByRow(body, job, { narrow, streaming, wide });
+    else panelByPanel(body, job, narrow);
   });
   return { routine, layout, narrow };
 }
@@ -66,28 +69,24 @@ interface Sweeps {
   readonly streaming: readonly Subroutine[];
   /** By height. */
   readonly wide: readonly (Subroutine | undefined)[];
-  readonly layout: LeftLayout;
 }
 
-/** All of a job, panel by panel, and in each tile by tile. */
-function writeJob(body: Body, args: Arguments<ProductParameters>, task: I32, sweeps: Sweeps): void {
-  const job = body.let(jobAddress(args.jobs, task));
+/** All of a job, panel by panel, and in each from top to bottom: a panel stays in the first cache. */
+function rowByRow(body: Body, job: I32, sweeps: Sweeps): void {
   const rows = jobWord(body, job, "rows");
   const columns = jobWord(body, job, "columns");
-  const plan = planTiles(body, rows, sweeps.layout);
+  const plan = planTiles(body, rows);
   const panel = body.int(0);
   addWide(body, sweeps, { job, rows, columns, panel });
-  if (sweeps.layout === "rows") {
-    body.if(rows.gtU(TILE_ROWS).and(rows.leU(STREAMING_ROWS)), () =>
-      body.while(
-        () => panel.add(1).mul(PANEL).ltU(columns),
-        () => {
-          addPanel(body, sweeps.streaming, plan, { job, panel });
-          body.increment(panel, 1);
-        },
-      ),
-    );
-  }
+  body.if(rows.gtU(TILE_ROWS).and(rows.leU(STREAMING_ROWS)), () =>
+    body.while(
+      () => panel.add(1).mul(PANEL).ltU(columns),
+      () => {
+        addPanel(body, sweeps.streaming, plan, { job, panel });
+        body.increment(panel, 1);
+      },
+    ),
+  );
   body.while(
     () => panel.mul(PANEL).ltU(columns),
     () => {
@@ -95,6 +94,21 @@ function writeJob(body: Body, args: Arguments<ProductParameters>, task: I32, swe
       body.increment(panel, 1);
     },
   );
+}
+
+/** All of a job, tile by tile of the left factor, and with each from panel to panel: output is written along. */
+function panelByPanel(body: Body, job: I32, narrow: readonly Subroutine[]): void {
+  const rows = jobWord(body, job, "rows");
+  const count = body.let(
+    jobWord(body, job, "columns")
+      .add(PANEL - 1)
+      .divU(PANEL),
+  );
+  body.for(0, rows, TILE_ROWS, (row) => {
+    const height = body.let(rows.sub(row));
+    body.set(height, height.select(height.ltU(TILE_ROWS), I32.const(TILE_ROWS)));
+    callHeight(body, narrow, height, { job, panel: I32.const(0), row, count });
+  });
 }
 
 /** Few rows: several panels at a time, as long as there are so many. */
@@ -111,7 +125,7 @@ function addWide(
       body.while(
         () => panel.add(panels).mul(PANEL).leU(columns),
         () => {
-          callSweep(body, subroutine, place, I32.const(0), I32.const(1));
+          callSweep(body, subroutine, { ...place, row: I32.const(0), count: I32.const(1) });
           body.increment(panel, panels);
         },
       ),
@@ -134,11 +148,11 @@ export interface ProductLaunch {
 /** Runs a product over all its segments. */
 export function launchProduct<P extends Parameters>(
   call: KernelCall,
-  { routine }: Product<P>,
+  { routine, layout }: Product<P>,
   { segments, leftStride = 0, gathered = false, out, outStride }: ProductLaunch,
   more: LaunchArguments<P>,
 ): void {
-  const jobs = cutJobs(segments);
+  const jobs = cutJobs(segments, layout);
   if (jobs.length === 0) return;
   const args: LaunchArguments<ProductParameters> = {
     jobs: writeJobs(call, jobs),

@@ -61,21 +61,29 @@ export interface ProductDefinition<P extends Parameters> {
   readonly epilogue: Epilogue<ProductParameters & P>;
 }
 
-/** Tiles of one size, from top to bottom of a job: what it is called with, in this order. */
-interface SweepArguments {
-  /** Address of the launch's arguments. */
-  readonly args: I32;
+/** A panel of a job. */
+export interface Place {
   /** Address of the job. */
   readonly job: I32;
-  /** First row in the job. */
-  readonly row: I32;
-  /** Number of tiles. */
-  readonly tiles: I32;
-  /** First panel in the job. */
+  /** Number of the panel in the job. */
   readonly panel: I32;
 }
 
-const SWEEP_NAMES = ["args", "job", "row", "tiles", "panel"] as const;
+/** Which tiles of a job: some, one below the other; where the left factor is packed, one beside the other. */
+export interface SweepCall extends Place {
+  /** First row in the job. */
+  readonly row: I32;
+  /** Number of tiles, not 0. */
+  readonly count: I32;
+}
+
+/** What tiles of one size are called with, in the order of the names. */
+interface SweepArguments extends SweepCall {
+  /** Address of the launch's arguments. */
+  readonly args: I32;
+}
+
+const SWEEP_NAMES = ["args", "job", "row", "count", "panel"] as const;
 
 /** The tiles of a sweep. */
 export interface SweepTiles extends TileSize {
@@ -106,7 +114,7 @@ function writeSweep<P extends Parameters>(
   body: Body,
   { layout, epilogue }: ProductDefinition<P>,
   args: Arguments<ProductParameters & P>,
-  { job, row, tiles, panel }: SweepArguments,
+  { job, row, count, panel }: SweepArguments,
   { streaming = false, ...size }: SweepTiles,
 ): void {
   const inner = jobWord(body, job, "inner");
@@ -136,9 +144,14 @@ function writeSweep<P extends Parameters>(
     addProducts(body, sums, factors, inner);
     const tile = { ...size, sums, row: body.let(first.add(row)), column, group };
     epilogue(body, { ...tile, columns: size.panels > 1 ? undefined : columns }, args);
-    body.increment(row, size.height);
-    body.increment(tiles, -1);
-    return tiles;
+    if (layout === "rows") body.increment(row, size.height);
+    else {
+      body.increment(right, panelBytes);
+      body.increment(column, PANEL);
+      body.increment(columns, -PANEL);
+    }
+    body.increment(count, -1);
+    return count;
   });
 }
 
@@ -183,20 +196,8 @@ function rowStarts(
   return starts;
 }
 
-/** A panel of a job. */
-export interface Place {
-  readonly job: I32;
-  readonly panel: I32;
-}
-
 /** Calls tiles of one size, in a function whose first parameter is the address of the arguments. */
-export function callSweep(
-  body: Body,
-  subroutine: Subroutine,
-  { job, panel }: Place,
-  row: I32,
-  tiles: I32,
-): void {
-  const args = body.parameter(I32, 0);
-  body.callSubroutine(subroutine, [args, job, row, tiles, panel]);
+export function callSweep(body: Body, subroutine: Subroutine, given: SweepCall): void {
+  const { job, row, count, panel } = given;
+  body.callSubroutine(subroutine, [body.parameter(I32, 0), job, row, count, panel]);
 }

@@ -1,7 +1,7 @@
 import type { Body, Subroutine } from "../../emit/body.ts";
 import { I32 } from "../../emit/scalars.ts";
-import { type Place, callSweep } from "./sweep.ts";
-import { type LeftLayout, TILE_ROWS } from "./tile.ts";
+import { type Place, type SweepCall, callSweep } from "./sweep.ts";
+import { TILE_ROWS } from "./tile.ts";
 
 /** Rows in tiles: `high` of `height` rows, then `low` of `lowHeight`. */
 export interface TilePlan {
@@ -11,18 +11,18 @@ export interface TilePlan {
   readonly lowHeight: I32;
 }
 
-/** Tiles of nearly equal height; where the left factor is packed, whole ones and a last one. */
-export function planTiles(body: Body, rows: I32, layout: LeftLayout): TilePlan {
-  if (layout === "packed") {
-    const lowHeight = body.let(rows.remU(TILE_ROWS));
-    return {
-      high: body.let(rows.divU(TILE_ROWS)),
-      height: body.int(TILE_ROWS),
-      low: body.let(lowHeight.ne(0)),
-      lowHeight,
-    };
-  }
-  const tiles = body.let(rows.add(TILE_ROWS - 1).divU(TILE_ROWS));
+/** Rows of a tile where products are not fused: those need one more register. */
+const UNFUSED_ROWS = 5;
+
+/** Rows of the tiles that most of a product is computed in. */
+export function fullHeight(fused: boolean): number {
+  return fused ? TILE_ROWS : UNFUSED_ROWS;
+}
+
+/** Tiles of nearly equal height. */
+export function planTiles(body: Body, rows: I32): TilePlan {
+  const most = fullHeight(body.instructions.fused);
+  const tiles = body.let(rows.add(most - 1).divU(most));
   const lowHeight = body.let(rows.divU(tiles));
   const high = body.let(rows.sub(lowHeight.mul(tiles)));
   return { high, height: body.let(lowHeight.add(1)), low: body.let(tiles.sub(high)), lowHeight };
@@ -35,11 +35,21 @@ export function addPanel(
   { high, height, low, lowHeight }: TilePlan,
   place: Place,
 ): void {
-  const call = (wanted: I32, row: I32, tiles: I32): void => {
-    for (const [index, subroutine] of narrow.entries()) {
-      body.if(wanted.eq(index + 1), () => callSweep(body, subroutine, place, row, tiles));
-    }
-  };
-  body.if(high, () => call(height, I32.const(0), high));
-  body.if(low, () => call(lowHeight, high.mul(height), low));
+  body.if(high, () =>
+    callHeight(body, narrow, height, { ...place, row: I32.const(0), count: high }),
+  );
+  const row = high.mul(height);
+  body.if(low, () => callHeight(body, narrow, lowHeight, { ...place, row, count: low }));
+}
+
+/** Calls the tiles of a height that is known only when it runs. */
+export function callHeight(
+  body: Body,
+  narrow: readonly Subroutine[],
+  height: I32,
+  given: SweepCall,
+): void {
+  for (const [index, subroutine] of narrow.entries()) {
+    body.if(height.eq(index + 1), () => callSweep(body, subroutine, given));
+  }
 }

@@ -60,6 +60,10 @@ export function zeroSums(body: Body, { height, panels }: TileSize): Sums {
  * the bits of a sum, are the same for tiles of every size.
  */
 export function addProducts(body: Body, sums: Sums, factors: TileFactors, count: I32): void {
+  if (!body.instructions.fused) {
+    addSingly(body, sums, factors, count);
+    return;
+  }
   const rounds = body.let(count.shrU(Math.log2(UNROLL)));
   const rest = body.let(count.and(UNROLL - 1));
   addRounds(body, sums, factors, rounds, UNROLL);
@@ -84,6 +88,27 @@ function addRounds(
       for (let step = 0; step < unroll; step++) addStep(body, sums, factors, step);
       for (const address of factors.left) body.increment(address, leftStep * unroll);
       for (const address of factors.right) body.increment(address, PANEL_ROW_BYTES * unroll);
+      body.increment(rounds, -1);
+      return rounds;
+    }),
+  );
+}
+
+/**
+ * One step in a round. Engines too old for fused products load all that a round needs before they add,
+ * and have no registers for more than one step; newer ones lose a little by it. Nothing is fetched
+ * ahead, since computing takes longer than memory does.
+ */
+function addSingly(body: Body, sums: Sums, factors: TileFactors, count: I32): void {
+  const rounds = body.let(count);
+  const offset = body.int(0);
+  const step = factors.layout === "rows" ? 4 : PACKED_STEP_BYTES;
+  body.if(rounds, () =>
+    body.repeat(() => {
+      const left = factors.left.map((address) => address.add(offset));
+      addStep(body, sums, { ...factors, left }, 0);
+      for (const address of factors.right) body.increment(address, PANEL_ROW_BYTES);
+      body.increment(offset, step);
       body.increment(rounds, -1);
       return rounds;
     }),

@@ -7,7 +7,7 @@ import { type Held, ROUNDS, STEPS, eachNumber, stepsBytes } from "./numbers.ts";
 import { LANES_BYTES, callFindScales, callReadScales } from "./scales.ts";
 
 /** Panels that few rows take at a time, so that enough sums are on their way. */
-export const WIDE = 2;
+export const WIDE = 4;
 /** The most rows for which codes become numbers in registers. */
 export const FEW_ROWS = 2;
 /** Vectors that a decode leaves behind for each row. */

@@ -196,7 +196,7 @@ function addTiles(
   panel: I32,
   narrow: readonly Subroutine[],
 ): void {
-  const plan = planTiles(body, rows, "rows");
+  const plan = planTiles(body, rows);
   const floatBytes = body.let(matrixWord(body, matrix, "inner").mul(PANEL_ROW_BYTES));
   body.while(
     () => panel.mul(PANEL).ltU(columns),
