@@ -26,11 +26,11 @@ export function sortAssignments(call: KernelCall, indices: Operand, experts: num
   const starts = new Int32Array(experts + 1);
   for (const id of ids) if (id >= 0 && id < experts) starts[id + 1]!++;
   for (let expert = 0; expert < experts; expert++) starts[expert + 1]! += starts[expert]!;
-  const groups = Array.from({ length: experts }, (_, group) => ({
-    group,
-    first: starts[group]!,
-    rows: starts[group + 1]! - starts[group]!,
-  }));
+  const groups: GroupRows[] = [];
+  for (let group = 0; group < experts; group++) {
+    const first = starts[group]!;
+    groups.push({ group, first, rows: starts[group + 1]! - first });
+  }
   const live = starts[experts]!;
   const rows = new Int32Array(buffer, rowOf, size);
   const sorted = new Int32Array(buffer, order, size);

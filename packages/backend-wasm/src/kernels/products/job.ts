@@ -1,7 +1,7 @@
 import type { Body } from "../../emit/body.ts";
 import { I32 } from "../../emit/scalars.ts";
 import type { KernelCall } from "../../kernel.ts";
-import { type LeftLayout, PANEL, TILE_ROWS } from "./tile.ts";
+import { type LeftLayout, PANEL, PANEL_ROW_BYTES, TILE_ROWS } from "./tile.ts";
 
 /** What one task of a product computes: some rows times some panels of one matrix. */
 export interface Job {
@@ -20,21 +20,34 @@ export interface Job {
   readonly group: number;
   /** K. */
   readonly inner: number;
+  /**
+   * Bytes from a panel to the one that is fetched from memory while it is used. 0: none is, since
+   * computing with few rows takes no longer than fetching.
+   */
+  readonly ahead: number;
 }
 
 /** The words of a job in memory, in order. */
-const WORDS = ["left", "right", "rows", "row", "columns", "column", "group", "inner"] as const;
+const WORDS = [
+  "left",
+  "right",
+  "rows",
+  "row",
+  "columns",
+  "column",
+  "group",
+  "inner",
+  "ahead",
+] as const;
 const JOB_BYTES = WORDS.length * 4;
 
 /** Writes jobs to memory; the address of the first. */
 export function writeJobs(call: KernelCall, jobs: readonly Job[]): number {
   const address = call.temporary(jobs.length * JOB_BYTES);
   const { view } = call;
-  let at = address;
-  for (const job of jobs) {
-    for (const [index, word] of WORDS.entries()) view.setUint32(at + index * 4, job[word], true);
-    at += JOB_BYTES;
-  }
+  const words = new Uint32Array(view.buffer, address, jobs.length * WORDS.length);
+  let at = 0;
+  for (const job of jobs) for (const word of WORDS) words[at++] = job[word];
   return address;
 }
 
@@ -75,8 +88,8 @@ export interface Segment {
 const BLOCK_ROWS = 20 * TILE_ROWS;
 /** Bytes of one factor that a job reads again and again: half of a core's second cache. */
 const BLOCK_BYTES = 512 * 1024;
-/** Products of a job: about 100 µs, and at least about 30 µs of products where there are few. */
-const JOB_PRODUCTS = 2_000_000;
+/** Products of a job: about 250 µs, and at least about 30 µs of products where there are few. */
+const JOB_PRODUCTS = 6_000_000;
 const LEAST_JOB_PRODUCTS = 500_000;
 /** Jobs that a launch is cut into where it is large enough. */
 const WANTED_JOBS = 32;
@@ -94,47 +107,46 @@ export function cutJobs(segments: readonly Segment[], layout: LeftLayout = "rows
   const total = segments.reduce((sum, segment) => sum + costOf(segment), 0);
   const wanted = Math.min(Math.max(total / WANTED_JOBS, LEAST_JOB_PRODUCTS), JOB_PRODUCTS);
   const cut = layout === "rows" ? cutRows : cutTiles;
-  return segments.flatMap((segment) => cut(segment, wanted));
+  const jobs: Job[] = [];
+  for (const segment of segments) cut(segment, wanted, jobs);
+  return jobs;
 }
 
 /** Blocks of rows, each with as many panels as make a job: the rows are read again with each panel. */
-function cutRows(segment: Segment, wanted: number): Job[] {
-  const { rows, inner } = segment;
+function cutRows(segment: Segment, wanted: number, jobs: Job[]): void {
+  const { rows, columns, inner } = segment;
   const fitting = Math.max(2 * TILE_ROWS, BLOCK_BYTES / Math.max(1, inner * 4));
   const blocks = rows / Math.min(BLOCK_ROWS, fitting);
   const most = shareOf(rows, blocks, TILE_ROWS);
-  return partsOf(rows, most).flatMap(([row, count]) => {
-    const parts = costOfRows({ ...segment, rows: count }) / wanted;
-    const multiple = (count <= FEW.rows ? FEW.panels : 1) * PANEL;
-    return partsOf(segment.columns, shareOf(segment.columns, parts, multiple)).map(
-      ([column, columns]) => jobOf(segment, { row, rows: count, column, columns }),
-    );
-  });
+  for (let row = 0; row < rows; row += most) {
+    const count = Math.min(most, rows - row);
+    const parts = costOfRows({ rows: count, columns, inner }) / wanted;
+    const share = shareOf(columns, parts, (count <= FEW.rows ? FEW.panels : 1) * PANEL);
+    for (let column = 0; column < columns; column += share) {
+      const width = Math.min(share, columns - column);
+      jobs.push(jobOf(segment, { row, rows: count, column, columns: width }));
+    }
+  }
 }
 
 /** Blocks of panels, each with as many tiles as make a job: the panels are read again with each tile. */
-function cutTiles(segment: Segment, wanted: number): Job[] {
+function cutTiles(segment: Segment, wanted: number, jobs: Job[]): void {
   const { rows, columns, inner } = segment;
   const blocks = Math.ceil((columns * inner * 4) / BLOCK_BYTES);
-  return partsOf(columns, shareOf(columns, blocks, PANEL)).flatMap(([column, count]) => {
-    const parts = costOfTiles({ ...segment, columns: count }) / wanted;
-    return partsOf(rows, shareOf(rows, parts, TILE_ROWS)).map(([row, share]) =>
-      jobOf(segment, { row, rows: share, column, columns: count }),
-    );
-  });
+  const most = shareOf(columns, blocks, PANEL);
+  for (let column = 0; column < columns; column += most) {
+    const width = Math.min(most, columns - column);
+    const share = shareOf(rows, costOfTiles({ rows, columns: width, inner }) / wanted, TILE_ROWS);
+    for (let row = 0; row < rows; row += share) {
+      const count = Math.min(share, rows - row);
+      jobs.push(jobOf(segment, { row, rows: count, column, columns: width }));
+    }
+  }
 }
 
 /** A share of a length that is cut into about `parts`: a multiple of something. */
 function shareOf(length: number, parts: number, multiple: number): number {
   return Math.max(1, Math.ceil(length / Math.max(1, Math.round(parts)) / multiple)) * multiple;
-}
-
-/** Start and length of the parts of at most so many. */
-function partsOf(length: number, most: number): (readonly [start: number, length: number])[] {
-  return Array.from({ length: Math.ceil(length / most) }, (_, part) => [
-    part * most,
-    Math.min(most, length - part * most),
-  ]);
 }
 
 function jobOf(
@@ -148,15 +160,19 @@ function jobOf(
     row: row + part.row,
     group,
     inner,
+    ahead: part.rows > TILE_ROWS ? inner * PANEL_ROW_BYTES : 0,
   };
 }
 
+/** The size of a product. */
+type Size = Pick<Segment, "rows" | "columns" | "inner">;
+
 /** The work of rows times weights, in products of two numbers. */
-function costOfRows({ rows, columns, inner }: Segment): number {
+function costOfRows({ rows, columns, inner }: Size): number {
   return (rows + MEMORY_COST) * columns * inner;
 }
 
 /** The work of tiles times panels, in products of two numbers. */
-function costOfTiles({ rows, columns, inner }: Segment): number {
+function costOfTiles({ rows, columns, inner }: Size): number {
   return (inner + MEMORY_COST) * columns * rows;
 }

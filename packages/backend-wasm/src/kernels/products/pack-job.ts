@@ -30,7 +30,7 @@ export interface PackMatrix {
 }
 
 const WORDS = ["source", "inner", "to", "panel", "end", "from", "steps"] as const;
-const JOB_BYTES = 32;
+const JOB_BYTES = WORDS.length * 4;
 
 const PARAMETERS: Words<
   | "jobs"
@@ -108,11 +108,9 @@ export function launchJobs(
 ): void {
   const address = call.temporary(jobs.length * JOB_BYTES);
   const { view } = call;
-  for (const [number, job] of jobs.entries()) {
-    for (const [index, word] of WORDS.entries()) {
-      view.setUint32(address + number * JOB_BYTES + index * 4, job[word], true);
-    }
-  }
+  const words = new Uint32Array(view.buffer, address, jobs.length * WORDS.length);
+  let at = 0;
+  for (const job of jobs) for (const word of WORDS) words[at++] = job[word];
   call.launch(routine, { ...layout, jobs: address }, jobs.length);
 }
 

@@ -13,12 +13,11 @@ import {
   type Place,
   type ProductDefinition,
   type ProductParameters,
-  type SweepTiles,
   PRODUCT_PARAMETERS,
   callSweep,
   defineSweep,
 } from "./sweep.ts";
-import { type LeftLayout, PANEL, TILE_ROWS } from "./tile.ts";
+import { type LeftLayout, type TileSize, PANEL, TILE_ROWS } from "./tile.ts";
 import { addPanel, callHeight, planTiles } from "./tile-plan.ts";
 
 /** A matrix product with an epilogue. */
@@ -32,33 +31,20 @@ export interface Product<P extends Parameters> {
 /** Panels that tiles of so many rows take at a time, so that enough sums are on their way. */
 const WIDE_PANELS: readonly number[] = [0, 4, 3, 2];
 
-/**
- * Jobs of more rows than a tile and up to so many read panels faster than memory gives them, unless it
- * does so while they compute: then the next panel is fetched meanwhile. Of more rows they need not.
- */
-const STREAMING_ROWS = 6 * TILE_ROWS;
-/** The lowest tile that fetches: nearly all tiles of such jobs are as high. */
-const STREAMING_HEIGHT = 4;
-
 /** Defines a product: its routine does one job, in tiles of up to {@link TILE_ROWS} rows. */
 export function defineProduct<P extends Parameters>(definition: ProductDefinition<P>): Product<P> {
   const { name, layout } = definition;
   const parameters = { ...PRODUCT_PARAMETERS, ...definition.parameters };
-  const define = (tiles: SweepTiles): Subroutine => defineSweep(definition, parameters, tiles);
+  const define = (tiles: TileSize): Subroutine => defineSweep(definition, parameters, tiles);
   const narrow = Array.from({ length: TILE_ROWS }, (_, index) =>
     define({ height: index + 1, panels: 1 }),
-  );
-  const streaming = narrow.map((plain, index) =>
-    index + 1 < STREAMING_HEIGHT
-      ? plain
-      : define({ height: index + 1, panels: 1, streaming: true }),
   );
   const wide = WIDE_PANELS.map((panels, height) =>
     panels > 0 ? define({ height, panels }) : undefined,
   );
   const routine = defineRoutine<ProductParameters & P>(name, parameters, (body, args, task) => {
     const job = body.let(jobAddress((args as Arguments<ProductParameters>).jobs, task));
-    if (layout === "rows") rowByRow(body, job, { narrow, streaming, wide });
+    if (layout === "rows") rowByRow(body, job, { narrow, wide });
     else panelByPanel(body, job, narrow);
   });
   return { routine, layout, narrow };
@@ -66,7 +52,6 @@ export function defineProduct<P extends Parameters>(definition: ProductDefinitio
 
 interface Sweeps {
   readonly narrow: readonly Subroutine[];
-  readonly streaming: readonly Subroutine[];
   /** By height. */
   readonly wide: readonly (Subroutine | undefined)[];
 }
@@ -78,15 +63,6 @@ function rowByRow(body: Body, job: I32, sweeps: Sweeps): void {
   const plan = planTiles(body, rows);
   const panel = body.int(0);
   addWide(body, sweeps, { job, rows, columns, panel });
-  body.if(rows.gtU(TILE_ROWS).and(rows.leU(STREAMING_ROWS)), () =>
-    body.while(
-      () => panel.add(1).mul(PANEL).ltU(columns),
-      () => {
-        addPanel(body, sweeps.streaming, plan, { job, panel });
-        body.increment(panel, 1);
-      },
-    ),
-  );
   body.while(
     () => panel.mul(PANEL).ltU(columns),
     () => {

@@ -85,21 +85,14 @@ interface SweepArguments extends SweepCall {
 
 const SWEEP_NAMES = ["args", "job", "row", "count", "panel"] as const;
 
-/** The tiles of a sweep. */
-export interface SweepTiles extends TileSize {
-  /** Whether the job's next panel, which must be there, is fetched on the way. */
-  readonly streaming?: boolean;
-}
-
 /** Defines the subroutine for tiles of one size. */
 export function defineSweep<P extends Parameters>(
   definition: ProductDefinition<P>,
   parameters: ProductParameters & P,
-  size: SweepTiles,
+  size: TileSize,
 ): Subroutine {
-  const suffix = size.streaming ? "Streaming" : "";
   return {
-    name: `${definition.name}${size.height}x${size.panels * PANEL}${suffix}`,
+    name: `${definition.name}${size.height}x${size.panels * PANEL}`,
     parameters: SWEEP_NAMES.map(() => "i32"),
     write(body) {
       const entries = SWEEP_NAMES.map((name, index) => [name, body.parameter(I32, index)]);
@@ -115,7 +108,7 @@ function writeSweep<P extends Parameters>(
   { layout, epilogue }: ProductDefinition<P>,
   args: Arguments<ProductParameters & P>,
   { job, row, count, panel }: SweepArguments,
-  { streaming = false, ...size }: SweepTiles,
+  size: TileSize,
 ): void {
   const inner = jobWord(body, job, "inner");
   const panelBytes = body.let(inner.mul(PANEL_ROW_BYTES));
@@ -126,6 +119,9 @@ function writeSweep<P extends Parameters>(
   const group = jobWord(body, job, "group");
   const left = jobWord(body, job, "left");
   const rows = jobWord(body, job, "rows");
+  const ahead = jobWord(body, job, "ahead");
+  // Behind the last panel there may be no memory.
+  body.if(columns.leU(PANEL), () => body.set(ahead, I32.const(0)));
   body.repeat(() => {
     const sums = zeroSums(body, size);
     const factors = {
@@ -137,8 +133,12 @@ function writeSweep<P extends Parameters>(
       right: Array.from({ length: size.panels }, (_, index) =>
         body.let(right.add(panelBytes.mul(index))),
       ),
-      ahead: streaming
-        ? nextPanel(body, right.add(panelBytes), panelBytes, { row, rows, height: size.height })
+      ahead: fetches(layout, size)
+        ? shareOfPanel(body, body.let(right.add(ahead)), panelBytes, {
+            row,
+            rows,
+            height: size.height,
+          })
         : undefined,
     };
     addProducts(body, sums, factors, inner);
@@ -155,15 +155,23 @@ function writeSweep<P extends Parameters>(
   });
 }
 
-/** The share of the next panel that falls to a tile: it takes as much of it as of the job's rows. */
-function nextPanel(
+/** The lowest tile that fetches: nearly all tiles of a job that reads its panels slowly are as high. */
+const FETCHING_HEIGHT = 4;
+
+/** Whether tiles fetch the next panel while they compute. Packed rows meet panels that are cached. */
+function fetches(layout: LeftLayout, { height, panels }: TileSize): boolean {
+  return layout === "rows" && panels === 1 && height >= FETCHING_HEIGHT;
+}
+
+/** The share of a panel's memory that falls to a tile: it takes as much of it as of the job's rows. */
+function shareOfPanel(
   body: Body,
-  next: I32,
+  first: I32,
   panelBytes: I32,
   { row, rows, height }: { readonly row: I32; readonly rows: I32; readonly height: number },
 ): Ahead {
   return {
-    address: body.let(next.add(panelBytes.divU(rows).mul(row))),
+    address: body.let(first.add(panelBytes.divU(rows).mul(row))),
     step: body.let(I32.const(height * UNROLL * PANEL_ROW_BYTES).divU(rows)),
   };
 }

@@ -251,5 +251,5 @@ export function launchCodesProduct<P extends Parameters>(
 /** A job on panels of codes. */
 function inCodes(job: Job, { address, matrixBytes, panelBytes }: PackedCodes): Job {
   const right = address + job.group * matrixBytes + (job.column / PANEL) * panelBytes;
-  return { ...job, right };
+  return { ...job, right, ahead: 0 };
 }
