@@ -99,7 +99,7 @@ export class WasmDriver implements Driver<WasmBuffer> {
       prepared.abandon();
       throw error instanceof OutOfMemoryError ? named(error, call) : error;
     } finally {
-      memory.unpin();
+      memory.endCall();
     }
   }
 

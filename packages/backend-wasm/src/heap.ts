@@ -44,7 +44,7 @@ export class Heap {
 
   /** The start of a block that holds so many bytes, and its size. Throws {@link OutOfMemoryError}. */
   take(bytes: number): { readonly start: number; readonly size: number } {
-    const size = roundUp(bytes + MARGIN, LINE);
+    const size = blockSize(bytes);
     if (size > this.#limit) throw this.#full(size);
     const start = this.#find(size) ?? this.#grow(size);
     const found = this.#sizes.get(start) ?? size;
@@ -143,6 +143,11 @@ export class Heap {
     this.#starts.delete(start + size);
     this.#classes[classOf(size)]?.delete(start);
   }
+}
+
+/** Bytes of a block that holds so many: with its margin, up to the next line. */
+export function blockSize(bytes: number): number {
+  return roundUp(bytes + MARGIN, LINE);
 }
 
 /** Blocks of one class differ in size by less than a quarter. */

@@ -41,6 +41,8 @@ export interface KernelHost {
   readonly view: DataView;
   allocate(bytes: number): WasmBuffer;
   free(buffer: WasmBuffer): void;
+  /** Address of a few bytes until the call ends; undefined where they are too many. */
+  scratch(bytes: number): number | undefined;
   /** Drops what was derived from a buffer, whose content changes. */
   forget(buffer: WasmBuffer): void;
   derive(
@@ -151,6 +153,8 @@ export class KernelCall {
 
   /** Address of bytes that are given back after the call. */
   temporary(bytes: number): number {
+    const scratch = this.#host.scratch(bytes);
+    if (scratch !== undefined) return scratch;
     const buffer = this.#keep(this.#host.allocate(bytes));
     this.#temporaries.push(buffer);
     return buffer.address;

@@ -35,8 +35,8 @@ export const CONTROL_BYTES = 1024;
 
 /** The sign of the word `entered`. */
 const CLOSED = 0x8000_0000;
-/** Looks for a next job before a worker goes to sleep: about a tenth of a millisecond. */
-const SPINS = 50_000;
+/** Looks for a next job before a worker goes to sleep: about a millisecond. */
+const SPINS = 200_000;
 /** Looks at the workers that have not left, in one call: some tens of microseconds. */
 const LOOKS = 20_000;
 

@@ -41,6 +41,7 @@ function hostOf(settings: Settings, memory: Memory, team: Team, { places }: Libr
     },
     allocate: (bytes) => memory.allocate(bytes),
     free: (buffer) => memory.free(buffer),
+    scratch: (bytes) => memory.scratch(bytes),
     forget: (buffer) => memory.forget(buffer),
     derive: (buffer, name, bytes, fill) => memory.derive(buffer, name, bytes, fill),
     launch(routine, args, tasks) {

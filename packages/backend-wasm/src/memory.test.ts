@@ -158,7 +158,7 @@ describe("derived buffers", () => {
     const [a, b, c, d] = sources as [WasmBuffer, WasmBuffer, WasmBuffer, WasmBuffer];
     for (const source of [a, b, c]) made.derive(source, "packed", 4 * megabyte);
     made.derive(a, "packed", 4 * megabyte);
-    memory.unpin();
+    memory.endCall();
     made.derive(c, "packed", 4 * megabyte);
     expect(made.fills).toBe(3);
     // 16 MiB in all: the fourth needs a place, and b was used longest ago.
@@ -167,7 +167,7 @@ describe("derived buffers", () => {
     // Only a is free to go now: c and d are used by this call.
     expect(() => memory.allocate(12 * megabyte)).toThrow(OutOfMemoryError);
     expect([a, b, c, d].map((source) => source.derived.size)).toEqual([0, 0, 1, 1]);
-    memory.unpin();
+    memory.endCall();
     memory.allocate(12 * megabyte);
     expect([c, d].map((source) => source.derived.size)).toEqual([0, 0]);
     expect(grow).toHaveBeenCalled();
@@ -188,5 +188,28 @@ describe("derived buffers", () => {
     expect(() => memory.derive(source, "packed", 2 ** 33, () => undefined)).toThrow(
       OutOfMemoryError,
     );
+  });
+});
+
+describe("the scratch of a call", () => {
+  it("is apart from buffers, ends somewhere, and is there again for the next call", () => {
+    const memory = new Memory(0, false, Infinity);
+    const buffer = memory.allocate(64);
+    const places: number[] = [];
+    for (;;) {
+      const place = memory.scratch(10_000);
+      if (place === undefined) break;
+      places.push(place);
+    }
+    expect(places.length).toBeGreaterThan(10);
+    expect(places[0]).toBeGreaterThanOrEqual(CONTROL_BYTES);
+    for (const [index, place] of places.entries()) {
+      expect(place % 64).toBe(0);
+      // With the bytes that kernels may overwrite behind.
+      expect(place + 10_064).toBeLessThanOrEqual(places[index + 1] ?? buffer.address);
+    }
+    memory.endCall();
+    expect(memory.scratch(10_000)).toBe(places[0]);
+    expect(memory.statistics().liveBytes).toBe(64);
   });
 });

@@ -4,7 +4,7 @@ import {
   OutOfMemoryError,
   UseAfterDisposeError,
 } from "@moiety/core";
-import { type Growable, Heap, PAGE } from "./heap.ts";
+import { type Growable, Heap, PAGE, blockSize } from "./heap.ts";
 import { CONTROL_BYTES } from "./library.ts";
 
 /** Pages that a memory has at first. */
@@ -13,6 +13,9 @@ const INITIAL_PAGES = 256;
 const MAXIMUM_PAGES = 65_535;
 /** Fewer, where an engine does not set aside so many addresses at once. */
 const SMALLER_PAGES = [32_768, 16_384, 8192, 4096];
+
+/** Bytes for what calls need while they run, where it is little: that need not be looked for. */
+const SCRATCH_BYTES = 512 * 1024;
 
 /** A buffer of this backend: bytes in linear memory. */
 export class WasmBuffer {
@@ -48,6 +51,8 @@ export class Memory {
   readonly #sources = new Set<WasmBuffer>();
   /** Those among them that the current call reads. */
   readonly #pinned = new Set<WasmBuffer>();
+  /** Bytes of the scratch that the current call has. */
+  #scratched = 0;
   #liveBytes = 0;
   #peakBytes = 0;
   #view: DataView;
@@ -70,7 +75,7 @@ export class Memory {
         memory.grow(bytes / PAGE);
       },
     };
-    this.#heap = new Heap(growable, CONTROL_BYTES, this.limitBytes);
+    this.#heap = new Heap(growable, CONTROL_BYTES + SCRATCH_BYTES, this.limitBytes);
   }
 
   /** Limits that a module which imports this memory must state. */
@@ -127,7 +132,7 @@ export class Memory {
   /**
    * What was derived from a buffer under this name, made with `fill` where it is missing. It is
    * dropped when the buffer is freed or written, and when memory runs out, though not before
-   * {@link unpin}; it does not count as live. The call may not write the buffer afterwards.
+   * {@link endCall}; it does not count as live. The call may not write the buffer afterwards.
    */
   derive(
     buffer: WasmBuffer,
@@ -153,8 +158,18 @@ export class Memory {
     return derived;
   }
 
-  /** Ends a call: what was derived may be dropped again. */
-  unpin(): void {
+  /** Address of bytes for the current call; undefined where they are more than is left for it. */
+  scratch(bytes: number): number | undefined {
+    const start = this.#scratched;
+    const end = start + blockSize(bytes);
+    if (end > SCRATCH_BYTES) return undefined;
+    this.#scratched = end;
+    return CONTROL_BYTES + start;
+  }
+
+  /** Ends a call: its scratch is given back, and what was derived may be dropped again. */
+  endCall(): void {
+    this.#scratched = 0;
     this.#pinned.clear();
   }
 

@@ -199,12 +199,12 @@ export class Engine implements Backend {
         return key();
       },
     });
-    const sources = inputs.flatMap((input) => (input ? [input[internals].storage] : []));
-    const donated = new Map(sources.map((source) => [source.handle, source]));
+    const sources: Storage[] = [];
+    for (const input of inputs) if (input) sources.push(input[internals].storage);
     const poison = sources.find((source) => source.poison)?.poison;
     const storages = [...outputs, ...residuals].map((spec, index) => {
       const handle = handles[index];
-      donated.get(handle)?.surrender();
+      sources.find((source) => source.handle === handle)?.surrender();
       const storage = this.#store(handle, spec);
       storage.poison = poison;
       return storage;

@@ -96,7 +96,7 @@ function isPositive(value: number): boolean {
 }
 
 function oneOf(key: string, value: string, allowed: readonly string[]): void {
-  demand(allowed.includes(value), key, value, allowed.join(", "));
+  if (!allowed.includes(value)) demand(false, key, value, allowed.join(", "));
 }
 
 function demand(holds: boolean, key: string, value: unknown, wanted: string): void {
