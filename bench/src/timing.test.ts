@@ -23,16 +23,18 @@ describe("race", () => {
     },
   });
 
-  it("warms up, takes turns, and changes the order; quick ones run more often", async () => {
+  it("takes turns, and changes the order; quick ones run more often", async () => {
     const order: string[] = [];
     const timings = await race([runner("a", order), runner("b", order)], {
-      samples: 3,
+      samples: 1,
       limit: 1e9,
     });
-    expect(order.join("")).toBe(`${"abba".repeat(8)}ab`);
+    // Two warm-ups and five turns each, a and b, b and a, and so on.
+    expect(order.join("").replaceAll(/(.)\1+/g, "$1")).toBe("ab".repeat(4));
+    expect(order.join("")).toMatch(/^abba(aa+bb+bb+aa+){2}aa+bb+$/);
     expect(timings.map(({ samples, wrong }) => [samples, wrong])).toEqual([
-      [15, 0],
-      [15, 0],
+      [5, 0],
+      [5, 0],
     ]);
   });
 
