@@ -32,6 +32,28 @@ export {
   streamSafetensors,
 } from "./safetensors/write.ts";
 
+export { type Checkpoint, openFolder } from "./folder/checkpoint.ts";
+export {
+  type DirectoryLike,
+  type FileFolder,
+  type FileHandleLike,
+  type FileLike,
+  type OpenFile,
+  directoryFolder,
+  filesFolder,
+} from "./folder/folder.ts";
+export {
+  type AbortLike,
+  type BodyLike,
+  type Fetcher,
+  type HeadersLike,
+  type HttpOptions,
+  type RequestLike,
+  type ResponseLike,
+  httpFolder,
+  httpSource,
+} from "./folder/http.ts";
+
 export { toHost } from "./host/decode.ts";
 export { hostEntry } from "./host/encode.ts";
 export type { HostTensor } from "./host/tensor.ts";

@@ -4,6 +4,6 @@
  */
 export { type FileSource, fileSource } from "./node/file-source.ts";
 export { makeFolder } from "./node/make-folder.ts";
-export { type Checkpoint, openCheckpoint } from "./node/open-checkpoint.ts";
+export { diskFolder, openCheckpoint } from "./node/open-checkpoint.ts";
 export { type CheckpointContent, saveCheckpoint } from "./node/save-checkpoint.ts";
 export { writeSafetensors } from "./node/write-safetensors.ts";

@@ -136,6 +136,14 @@ export class ConfigReader {
     return refuse("hidden_size", width, `a multiple of the ${heads} heads, or head_dim be given`);
   }
 
+  /** Elements of a head that are rotated: `partial_rotary_factor` of them. @throws ConfigError */
+  rotaryDim(): number {
+    const width = Math.trunc(this.headDim() * this.number("partial_rotary_factor"));
+    if (width >= 0 && width % 2 === 0) return width;
+    const factor = this.value("partial_rotary_factor");
+    return refuse("partial_rotary_factor", factor, "such that an even part of a head is rotated");
+  }
+
   /** θ of plain rotary positions, from `rope_theta` or `rope_parameters`. @throws UnsupportedError */
   ropeTheta(): number {
     const scaling = this.value("rope_scaling");
@@ -165,8 +173,9 @@ export class ConfigReader {
   }
 
   /** Throws {@link UnsupportedError} for a value that is neither absent nor one of those built. */
-  requireSupported(supported: Readonly<Record<string, readonly JsonValue[]>>): void {
+  requireSupported(supported: Readonly<Record<string, readonly JsonValue[] | undefined>>): void {
     for (const [key, allowed] of Object.entries(supported)) {
+      if (allowed === undefined) continue;
       const value = this.value(key);
       const items = Array.isArray(value) ? (value as readonly JsonValue[]) : [value];
       if (value !== null && !items.every((item) => allowed.includes(item))) {

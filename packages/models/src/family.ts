@@ -1,9 +1,15 @@
 import type { JsonObject, JsonValue, TensorRule } from "@moiety/checkpoints";
 import type { ConfigReader } from "./config-reader.ts";
-import type { AttentionConfig, FfnConfig, LossConfig, MoeConfig } from "./decoder/config.ts";
+import type {
+  AttentionConfig,
+  DecoderScales,
+  FfnConfig,
+  LossConfig,
+  MoeConfig,
+} from "./decoder/config.ts";
 
-/** Keys of which only some values are built; absent and null always are. */
-export type SupportedValues = Readonly<Record<string, readonly JsonValue[]>>;
+/** Keys of which only some values are built; absent and null always are. `undefined`: all are. */
+export type SupportedValues = Readonly<Record<string, readonly JsonValue[] | undefined>>;
 
 /** A loss with the name that the family's code gives it, such as `load_balancing_loss`. */
 export type FamilyLoss = LossConfig & { readonly name: string };
@@ -39,7 +45,9 @@ export interface FamilyDecoder {
   /** Reads how queries and keys are treated. */
   attention(
     config: ConfigReader,
-  ): Pick<AttentionConfig, "headNorm" | "qkvBias" | "outputBias" | "clip">;
+  ): Pick<AttentionConfig, "headNorm" | "qkvBias" | "outputBias" | "clip" | "rotaryDim" | "scale">;
+  /** Reads by what the model scales what runs through it. By nothing unless given. */
+  scales?(config: ConfigReader): DecoderScales;
   /** Whether a layer has experts. All have unless given. */
   sparse?(config: ConfigReader, layer: number): boolean;
   /** Reads the network of the layers without experts. */

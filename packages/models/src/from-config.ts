@@ -144,6 +144,7 @@ function readDecoder(family: Family, parts: FamilyDecoder, reader: ConfigReader)
       ropeTheta: reader.ropeTheta(),
       dropout: reader.number("attention_dropout"),
     },
+    ...(parts.scales && { scales: parts.scales(reader) }),
     layers,
     losses: family.block.losses(reader).map(withoutName),
   };

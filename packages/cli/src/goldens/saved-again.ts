@@ -1,8 +1,8 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { JsonDocument, JsonValue } from "@moiety/checkpoints";
-import { type Checkpoint, openCheckpoint, saveCheckpoint } from "@moiety/checkpoints/node";
+import type { Checkpoint, JsonDocument, JsonValue } from "@moiety/checkpoints";
+import { openCheckpoint, saveCheckpoint } from "@moiety/checkpoints/node";
 import { type ReadyModel, saveModel } from "@moiety/models";
 import type { Ledger } from "./ledger.ts";
 

@@ -113,7 +113,7 @@ export function attend(
   };
   const attended = attention(query, cache?.keys ?? key, cache?.values ?? value, context.mask, {
     causal: true,
-    scale: parts.headDim ** -0.5,
+    scale: parts.scale ?? parts.headDim ** -0.5,
     position: context.position,
   }).reshape([batch, tokens, parts.numAttentionHeads * parts.headDim]);
   return { output: project(attended, params.output, params.outputBias), cache };

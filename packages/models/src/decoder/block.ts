@@ -12,6 +12,7 @@ import {
   add,
   constantParameter,
   foldIn,
+  mul,
   rmsNorm,
 } from "@moiety/core";
 import { denseFfn } from "@moiety/experts";
@@ -53,11 +54,13 @@ export interface Block {
 
 /** Builds one layer. @throws ConfigError where its parts do not fit */
 export function block(config: DecoderConfig, layer: LayerConfig): Block {
-  const { hiddenSize, rmsNormEps: epsilon, initializerRange } = config;
+  const { hiddenSize, rmsNormEps: epsilon, initializerRange, scales = {} } = config;
   const common = { hiddenSize, initializerRange };
   const dense = "dense" in layer ? denseFfn({ ...layer.dense, ...common }) : undefined;
   const sparse = "moe" in layer ? moePart(layer.moe, hiddenSize, initializerRange) : undefined;
   const norm = [hiddenSize];
+  const join = (stream: Tensor, added: Tensor): Tensor =>
+    add(stream, scaled(added, scales.residual));
   return {
     shapes: {
       attentionNorm: norm,
@@ -84,12 +87,12 @@ export function block(config: DecoderConfig, layer: LayerConfig): Block {
     *forward(params, state, x, context): Forward<BlockOutput> {
       const normed = rmsNorm(x, params.attentionNorm, { epsilon });
       const attended = attend(config, params.attention, normed, context.attention);
-      const middle = add(x, attended.output);
+      const middle = join(x, attended.output);
       const input = rmsNorm(middle, params.ffnNorm, { epsilon });
       const { cache } = attended;
       if (dense) {
         const output = dense.forward(present(params.dense, "dense"), input);
-        return { hidden: add(middle, output), cache };
+        return { hidden: join(middle, output), cache };
       }
       const { output, routing, load } = yield* present(sparse, "moe").layer.forward(
         present(params.moe, "moe"),
@@ -97,9 +100,14 @@ export function block(config: DecoderConfig, layer: LayerConfig): Block {
         input,
         context.route,
       );
-      return { hidden: add(middle, output), routing, load, cache };
+      return { hidden: join(middle, output), routing, load, cache };
     },
   };
+}
+
+/** A tensor times a factor, where there is one. */
+export function scaled(x: Tensor, factor: number | undefined): Tensor {
+  return factor === undefined || factor === 1 ? x : mul(x, factor);
 }
 
 function present<T>(part: T | undefined, key: string): T {

@@ -39,10 +39,10 @@ export function prepareCall(
   const [batch = 0, tokens = 0] = ids.shape;
   const { cache } = context;
   const position = cache?.length ?? 0;
-  const { headDim, ropeTheta } = config.attention;
+  const { headDim, rotaryDim = headDim, ropeTheta } = config.attention;
   const rotary = rotaryTable(backend, {
     positions: Int32Array.from({ length: tokens }, (_, index) => position + index),
-    frequencies: rotaryFrequencies(headDim, ropeTheta),
+    frequencies: rotaryFrequencies(rotaryDim, ropeTheta),
     dtype,
   });
   const cacheMask =

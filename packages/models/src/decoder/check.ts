@@ -31,6 +31,14 @@ export function checkDecoder(config: DecoderConfig): void {
     refuse("numKeyValueHeads", numKeyValueHeads, `a divisor of the ${numAttentionHeads} heads`);
   }
   if (headDim % 2 !== 0) refuse("headDim", headDim, "even, for rotary positions");
+  const { rotaryDim = headDim, scale = 1 } = attention;
+  if (!(rotaryDim % 2 === 0 && rotaryDim >= 0 && rotaryDim <= headDim)) {
+    refuse("rotaryDim", rotaryDim, `even and at most the head's ${headDim}`);
+  }
+  if (!(scale > 0)) refuse("scale", scale, "above 0");
+  for (const [key, value] of Object.entries(config.scales ?? {})) {
+    if (!(value > 0)) refuse(`scales.${key}`, value, "above 0");
+  }
   if (!(attention.ropeTheta > 0)) refuse("ropeTheta", attention.ropeTheta, "above 0");
   if (!(config.rmsNormEps >= 0)) refuse("rmsNormEps", config.rmsNormEps, "at least 0");
   if (!(config.initializerRange >= 0)) {

@@ -17,6 +17,10 @@ export interface AttentionConfig {
   readonly headDim: number;
   /** Base of the rotary frequencies. */
   readonly ropeTheta: number;
+  /** The leading elements of a head that are rotated, even. All unless given. */
+  readonly rotaryDim?: number | undefined;
+  /** Factor of the products of queries and keys. `headDim` ** −0.5 unless given. */
+  readonly scale?: number | undefined;
   /** Norm of queries and keys before they are rotated. */
   readonly headNorm: HeadNorm;
   /** Whether the query, key and value projections have biases. */
@@ -125,6 +129,16 @@ export type LossConfig = {
   [Kind in keyof LossOptionsByKind]: { readonly kind: Kind } & LossOptionsByKind[Kind];
 }[keyof LossOptionsByKind];
 
+/** Fixed numbers by which Granite's models scale what runs through them; 1 unless given. */
+export interface DecoderScales {
+  /** Factor of the embedding. */
+  readonly embedding?: number | undefined;
+  /** Factor of what attention and the network add to the residual stream. */
+  readonly residual?: number | undefined;
+  /** Divisor of the logits. */
+  readonly logits?: number | undefined;
+}
+
 /** A decoder-only language model as data. Sizes are those of Hugging Face's configurations. */
 export interface DecoderConfig {
   /** Number of tokens V. */
@@ -138,6 +152,8 @@ export interface DecoderConfig {
   /** Whether the output projection is the embedding. */
   readonly tieWordEmbeddings: boolean;
   readonly attention: AttentionConfig;
+  /** Scales of the whole. None unless given. */
+  readonly scales?: DecoderScales | undefined;
   /** Every layer in turn. */
   readonly layers: readonly LayerConfig[];
   /** Losses over the routings of all layers together. */

@@ -9,6 +9,7 @@ import {
   type Tensor,
   checkpoint,
   constantParameter,
+  div,
   foldIn,
   gatherRows,
   isFloat,
@@ -17,7 +18,7 @@ import {
   rmsNorm,
   slice,
 } from "@moiety/core";
-import { type Block, type BlockOutput, block } from "./block.ts";
+import { type Block, type BlockOutput, block, scaled } from "./block.ts";
 import type { KeyValueCache } from "./cache.ts";
 import { prepareCall } from "./call.ts";
 import { checkCall, checkDecoder } from "./check.ts";
@@ -137,7 +138,8 @@ function* forward(
   const call = prepareCall(config, ids, context, dtype);
   const outputs: BlockOutput[] = [];
   const routings: Routing[] = [];
-  let hidden = gatherRows(embedding, ids);
+  const { scales = {} } = config;
+  let hidden = scaled(gatherRows(embedding, ids), scales.embedding);
   let carry: Routing["carry"];
   for (const [layer, part] of blocks.entries()) {
     const input = hidden;
@@ -153,8 +155,9 @@ function* forward(
   const wanted = context.lastOnly ? lastToken(hidden) : hidden;
   const normed = rmsNorm(wanted, norm, { epsilon: config.rmsNormEps });
   const cache = call.cacheAfter(outputs.map((output) => output.cache));
+  const logits = matmul(normed, head, { transposeB: true });
   return {
-    logits: matmul(normed, head, { transposeB: true }),
+    logits: scales.logits === undefined ? logits : div(logits, scales.logits),
     routings,
     losses: routings.length === 0 ? [] : evaluate(config, routings),
     loads: outputs.flatMap(({ load }) => load ?? []),

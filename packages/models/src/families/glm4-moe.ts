@@ -2,6 +2,7 @@ import type { JsonObject } from "@moiety/checkpoints";
 import type { Family } from "../family.ts";
 import { deepseekBlock, deepseekMoe, groupFill } from "./deepseek.ts";
 import { pooledBalance } from "./experts.ts";
+import { llamaDecoder, llamaDefaults } from "./llama.ts";
 
 const defaults: JsonObject = {
   hidden_act: "silu",
@@ -17,11 +18,39 @@ const defaults: JsonObject = {
   topk_group: 1,
 };
 
-/** GLM-4.5 (arXiv 2508.06471); its block. */
+/** GLM-4.5 (arXiv 2508.06471): part of each head is rotated, and the first layers are dense. */
 export const glm4Moe: Family = {
   modelType: "glm4_moe",
-  defaults,
+  defaults: {
+    ...llamaDefaults,
+    ...defaults,
+    attention_bias: false,
+    first_k_dense_replace: 1,
+    head_dim: null,
+    intermediate_size: 10944,
+    max_position_embeddings: 131072,
+    num_attention_heads: 96,
+    num_hidden_layers: 46,
+    num_key_value_heads: 8,
+    partial_rotary_factor: 0.5,
+    rms_norm_eps: 1e-5,
+    use_qk_norm: false,
+    vocab_size: 151552,
+  },
   block: { ...deepseekBlock, moe: (config) => deepseekMoe(config, {}, groupFill(config)) },
+  decoder: {
+    ...llamaDecoder,
+    architecture: "Glm4MoeForCausalLM",
+    supported: { ...llamaDecoder.supported, partial_rotary_factor: undefined },
+    attention: (config) => ({
+      headNorm: config.flag("use_qk_norm") ? "head" : "none",
+      qkvBias: config.flag("attention_bias"),
+      outputBias: false,
+      rotaryDim: config.rotaryDim(),
+    }),
+    sparse: (config, layer) => layer >= config.count("first_k_dense_replace", 0),
+    floats: [...llamaDecoder.floats, "partial_rotary_factor", "routed_scaling_factor"],
+  },
 };
 
 /** GLM-4.7-Flash; its block. */

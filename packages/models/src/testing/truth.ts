@@ -1,6 +1,6 @@
 import { fileURLToPath } from "node:url";
-import { openSafetensors, toHost } from "@moiety/checkpoints";
-import { type Checkpoint, fileSource, openCheckpoint } from "@moiety/checkpoints/node";
+import { type Checkpoint, openSafetensors, toHost } from "@moiety/checkpoints";
+import { fileSource, openCheckpoint } from "@moiety/checkpoints/node";
 
 /** A recorded model: what Hugging Face transformers 4.57.6 gave for it, in float64. */
 export interface Truth {
