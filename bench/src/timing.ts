@@ -95,7 +95,7 @@ interface Entry {
   runs: number;
   wrong: number;
   rounds: number;
-  /** Whether a turn begins with a run that is not timed. */
+  /** Whether a turn begins with a rest and runs that are not timed. */
   leadsIn: boolean;
 }
 

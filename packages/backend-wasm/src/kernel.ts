@@ -160,6 +160,19 @@ export class KernelCall {
     return buffer.address;
   }
 
+  /** Address of records of u32, for this call: of each the values of these names, in their order. */
+  records<Name extends string>(
+    names: readonly Name[],
+    values: readonly Readonly<Record<Name, number>>[],
+  ): number {
+    const length = names.length * values.length;
+    const address = this.temporary(length * 4);
+    const words = new Uint32Array(this.view.buffer, address, length);
+    let at = 0;
+    for (const record of values) for (const name of names) words[at++] = record[name];
+    return address;
+  }
+
   /**
    * Address of what is derived from an input's content alone, such as packed weights: made with
    * `fill` at its first use, and kept with the input's buffer. `name` tells all that it depends on.

@@ -45,8 +45,12 @@ const INDEX = "model.safetensors.index.json";
 async function openWeights(folder: FileFolder): Promise<Weights> {
   const single = await folder.open("model.safetensors");
   if (single !== undefined) {
-    const [shard] = await readHeaders([single]);
-    return { ...shard?.file, close: () => single.close() } as Weights;
+    try {
+      return { ...(await openSafetensors(single)), close: () => single.close() };
+    } catch (error) {
+      await single.close();
+      throw error;
+    }
   }
   const index = await folder.open(INDEX);
   if (index === undefined) {

@@ -149,6 +149,7 @@ async function request(
     try {
       const response = await fetch(url, init);
       if (isLast || !PASSING.includes(response.status)) return await answerOf(response, url);
+      await response.body?.cancel();
     } catch (error) {
       if (isLast || signal?.aborted || error instanceof MoietyError) throw failed(url, error);
     }

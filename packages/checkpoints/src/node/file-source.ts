@@ -1,26 +1,18 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { FormatError, UseAfterDisposeError } from "@moiety/core";
-import type { ByteSource } from "../source.ts";
+import type { OpenFile } from "../folder/folder.ts";
 import { type PathFault, pathError, pathFault } from "./errors.ts";
-
-/** An open file. Its ranges are read when asked for, straight into their place. */
-export interface FileSource extends ByteSource {
-  /** The path that it was opened by. */
-  readonly name: string;
-  /** Closes the file; reads fail from then on. Closing twice does nothing. */
-  close(): Promise<void>;
-}
 
 /** One system call reads at most this many bytes. */
 const MOST_AT_ONCE = 1 << 30;
 
 /**
- * Opens a file for reading by ranges.
+ * Opens a file for reading by ranges, straight into their place. Its name is the path.
  *
  * Throws `ConfigError` for a path that cannot be opened as a file. Reads throw `FormatError` where the
  * file has meanwhile become shorter, and `UseAfterDisposeError` once it is closed.
  */
-export async function fileSource(path: string): Promise<FileSource> {
+export async function fileSource(path: string): Promise<OpenFile> {
   let handle: FileHandle | undefined;
   try {
     handle = await open(path, "r");
@@ -37,7 +29,7 @@ function unreadable(path: string): PathFault {
   return { action: "read", path, key: "path", advice: "check the path" };
 }
 
-function source(handle: FileHandle, path: string, size: number): FileSource {
+function source(handle: FileHandle, path: string, size: number): OpenFile {
   let isClosed = false;
   const readSome = async (target: Uint8Array, offset: number): Promise<number> => {
     if (isClosed) {

@@ -1,16 +1,18 @@
-import { OutOfMemoryError } from "@moiety/core";
+import { type Backend, OutOfMemoryError } from "@moiety/core";
 import { allOps } from "@moiety/core/ops";
 import { describe, expect, it } from "vitest";
 import type { ReferenceCache } from "../reference.ts";
 import { spoiled } from "../testing/spoiled.ts";
 import { extensionCases } from "./extension-cases.ts";
-import { type FusedFault, fused } from "./testing/fused.ts";
+import { type FusedFault, type Spoil, fused } from "./testing/fused.ts";
 import { type Fault, complaints, failuresOf, hold, noting, withStatus } from "./testing/hold.ts";
 import { type LosableFault, losable } from "./testing/losable.ts";
 import { claiming, planted } from "./testing/planted.ts";
 
 const references: ReferenceCache = new Map();
 const SMALL = { limits: { bindingBytes: 4096 } };
+
+type SpoiledInputs = Parameters<Spoil>[0]["inputs"];
 
 const only = (extension: string) => ({
   catalogue: extensionCases.filter((one) => one.extension === extension),
@@ -95,6 +97,17 @@ const fusedFault = (
   spares: readonly string[],
   fault: FusedFault,
 ): Fault => ({ name, caughtBy, spares, make: () => fused(fault) });
+
+/** A fused layer that gives zeros at the ends of its rows for some inputs. */
+const zeroRowEnds = (isMeant: (inputs: SpoiledInputs) => boolean): Backend =>
+  fused({
+    spoil({ op, inputs, outputs }, [output]) {
+      if (op.name !== "moeFfn" || !isMeant(inputs)) return;
+      const width = outputs[0]?.shape[1] ?? 1;
+      const values = new Float32Array(output?.block ?? new ArrayBuffer(0));
+      for (let at = width - 1; at < values.length; at += width) values[at] = 0;
+    },
+  });
 
 const lossFault = (
   name: string,
@@ -209,29 +222,13 @@ const FAULTS: readonly Fault[] = [
     name: "a fused kernel takes half floats for zeros at the end of a row",
     caughtBy: ["L3/f16/experts-width-33", "L3/f16/experts-silu"],
     spares: ["L0/f16/round-trip", "L3/f16/experts-tokens-0"],
-    make: () =>
-      fused({
-        spoil({ op, inputs, outputs }, [output]) {
-          if (op.name !== "moeFfn" || inputs[3]?.dtype !== "f16") return;
-          const width = outputs[0]?.shape[1] ?? 1;
-          const values = new Float32Array(output?.block ?? new ArrayBuffer(0));
-          for (let at = width - 1; at < values.length; at += width) values[at] = 0;
-        },
-      }),
+    make: () => zeroRowEnds((inputs) => inputs[3]?.dtype === "f16"),
   },
   {
     name: "a fused kernel takes codes for zeros at the end of a row",
     caughtBy: ["L3/quantised/q4_block32-silu", "L3/quantised/q4_block32-as-numbers"],
     spares: ["L3/f16/experts-silu", "L3/quantised/q4_block32-tokens-0"],
-    make: () =>
-      fused({
-        spoil({ op, inputs, outputs }, [output]) {
-          if (op.name !== "moeFfn" || inputs[8] === undefined) return;
-          const width = outputs[0]?.shape[1] ?? 1;
-          const values = new Float32Array(output?.block ?? new ArrayBuffer(0));
-          for (let at = width - 1; at < values.length; at += width) values[at] = 0;
-        },
-      }),
+    make: () => zeroRowEnds((inputs) => inputs[8] !== undefined),
   },
   {
     name: "rows in the second segment are not found",

@@ -43,12 +43,7 @@ const JOB_BYTES = WORDS.length * 4;
 
 /** Writes jobs to memory; the address of the first. */
 export function writeJobs(call: KernelCall, jobs: readonly Job[]): number {
-  const address = call.temporary(jobs.length * JOB_BYTES);
-  const { view } = call;
-  const words = new Uint32Array(view.buffer, address, jobs.length * WORDS.length);
-  let at = 0;
-  for (const job of jobs) for (const word of WORDS) words[at++] = job[word];
-  return address;
+  return call.records(WORDS, jobs);
 }
 
 /** Address of the job of a task. */

@@ -106,12 +106,7 @@ export function launchJobs(
   jobs: readonly PackJob[],
   layout: PackLayout,
 ): void {
-  const address = call.temporary(jobs.length * JOB_BYTES);
-  const { view } = call;
-  const words = new Uint32Array(view.buffer, address, jobs.length * WORDS.length);
-  let at = 0;
-  for (const job of jobs) for (const word of WORDS) words[at++] = job[word];
-  call.launch(routine, { ...layout, jobs: address }, jobs.length);
+  call.launch(routine, { ...layout, jobs: call.records(WORDS, jobs) }, jobs.length);
 }
 
 /** The words of a job, as the body of a packing routine sees them. */

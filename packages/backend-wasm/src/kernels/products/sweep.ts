@@ -118,10 +118,9 @@ function writeSweep<P extends Parameters>(
   const columns = body.let(jobWord(body, job, "columns").sub(panel.mul(PANEL)));
   const group = jobWord(body, job, "group");
   const left = jobWord(body, job, "left");
-  const rows = jobWord(body, job, "rows");
-  const ahead = jobWord(body, job, "ahead");
-  // Behind the last panel there may be no memory.
-  body.if(columns.leU(PANEL), () => body.set(ahead, I32.const(0)));
+  const fetching = fetches(body, layout, size)
+    ? fetchedPanel(body, job, { right, panelBytes, columns, height: size.height })
+    : undefined;
   body.repeat(() => {
     const sums = zeroSums(body, size);
     const factors = {
@@ -133,13 +132,10 @@ function writeSweep<P extends Parameters>(
       right: Array.from({ length: size.panels }, (_, index) =>
         body.let(right.add(panelBytes.mul(index))),
       ),
-      ahead: fetches(layout, size)
-        ? shareOfPanel(body, body.let(right.add(ahead)), panelBytes, {
-            row,
-            rows,
-            height: size.height,
-          })
-        : undefined,
+      ahead: fetching && {
+        address: body.let(fetching.first.add(fetching.rowBytes.mul(row))),
+        step: fetching.step,
+      },
     };
     addProducts(body, sums, factors, inner);
     const tile = { ...size, sums, row: body.let(first.add(row)), column, group };
@@ -158,20 +154,41 @@ function writeSweep<P extends Parameters>(
 /** The lowest tile that fetches: nearly all tiles of a job that reads its panels slowly are as high. */
 const FETCHING_HEIGHT = 4;
 
-/** Whether tiles fetch the next panel while they compute. Packed rows meet panels that are cached. */
-function fetches(layout: LeftLayout, { height, panels }: TileSize): boolean {
-  return layout === "rows" && panels === 1 && height >= FETCHING_HEIGHT;
+/**
+ * Whether tiles fetch the next panel while they compute. Packed rows meet panels that are cached, and
+ * where products are not fused computing takes longer than memory does.
+ */
+function fetches(body: Body, layout: LeftLayout, { height, panels }: TileSize): boolean {
+  const { fused } = body.instructions;
+  return fused && layout === "rows" && panels === 1 && height >= FETCHING_HEIGHT;
 }
 
-/** The share of a panel's memory that falls to a tile: it takes as much of it as of the job's rows. */
-function shareOfPanel(
+/** A panel that is fetched: each tile takes as much of its memory as it has of the job's rows. */
+interface FetchedPanel extends Pick<Ahead, "step"> {
+  readonly first: I32;
+  /** Bytes that fall to a row. */
+  readonly rowBytes: I32;
+}
+
+function fetchedPanel(
   body: Body,
-  first: I32,
-  panelBytes: I32,
-  { row, rows, height }: { readonly row: I32; readonly rows: I32; readonly height: number },
-): Ahead {
+  job: I32,
+  {
+    right,
+    panelBytes,
+    columns,
+    height,
+  }: Readonly<Record<"right" | "panelBytes" | "columns", I32>> & {
+    readonly height: number;
+  },
+): FetchedPanel {
+  const rows = jobWord(body, job, "rows");
+  const ahead = jobWord(body, job, "ahead");
+  // Behind the last panel there may be no memory.
+  body.if(columns.leU(PANEL), () => body.set(ahead, I32.const(0)));
   return {
-    address: body.let(first.add(panelBytes.divU(rows).mul(row))),
+    first: body.let(right.add(ahead)),
+    rowBytes: body.let(panelBytes.divU(rows)),
     step: body.let(I32.const(height * UNROLL * PANEL_ROW_BYTES).divU(rows)),
   };
 }

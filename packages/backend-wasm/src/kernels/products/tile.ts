@@ -96,8 +96,7 @@ function addRounds(
 
 /**
  * One step in a round. Engines too old for fused products load all that a round needs before they add,
- * and have no registers for more than one step; newer ones lose a little by it. Nothing is fetched
- * ahead, since computing takes longer than memory does.
+ * and have no registers for more than one step; newer ones lose a little by it.
  */
 function addSingly(body: Body, sums: Sums, factors: TileFactors, count: I32): void {
   const rounds = body.let(count);

@@ -120,11 +120,7 @@ export function writeMatrix(call: KernelCall, matrix: CodesMatrix): number {
     exponents: scaleBytes === 1 ? 1 : 0,
     blockBytes: blockBytes(format),
   };
-  const address = call.temporary(WORDS.length * 4);
-  const { view } = call;
-  for (const [index, word] of WORDS.entries())
-    view.setUint32(address + index * 4, words[word], true);
-  return address;
+  return call.records(WORDS, [words]);
 }
 
 /** The column of its kind that a lane of a panel holds; there may be none. Lanes are counted by TypeScript. */
