@@ -84,7 +84,7 @@ export function attendByGroup(
       permutation: [0, 1, 3, 2, 4],
     }).reshape(queries.shape);
   const choices = heads / groups;
-  const attended = attention(swap(queries, choices, groups), keys, values, keyMask, {
+  const attended = attention(swap(queries, choices, groups), keys, values, keyMask, undefined, {
     causal,
     scale: headDim ** -0.5,
     position,

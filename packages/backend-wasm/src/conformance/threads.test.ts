@@ -104,7 +104,7 @@ const PROGRAMS: Readonly<Record<string, Program>> = {
     );
     const inputs = { q, k, v } as Readonly<Record<"q" | "k" | "v", Tensor>>;
     const { loss, grads } = valueAndGrad((given: typeof inputs) => {
-      const y = attention(given.q, given.k, given.v, undefined, {
+      const y = attention(given.q, given.k, given.v, undefined, undefined, {
         causal: true,
         scale: 0.2,
         position: 0,

@@ -29,7 +29,7 @@ import {
   present,
   referenced,
 } from "./l3-support.ts";
-import { ATTENTION_OPS, attentionHosts } from "./l4-attention.ts";
+import { ATTENTION_OPS, SINK_OPS, attentionHosts } from "./l4-attention.ts";
 import { runLayer } from "./l4-laws.ts";
 import { LAYER_OPS, type LayerOptions, layerHosts } from "./l4-layer-support.ts";
 import { LOSS_OPS, NORM_OPS, ROPE_OPS, tableFor } from "./l4-model.ts";
@@ -212,9 +212,13 @@ function cached(cache: Tensor, update: Tensor, position: number): Tensor {
 }
 
 /** Queries at a position against the keys so far. */
-function seen(q: Tensor, k: Tensor, v: Tensor, position: number): Tensor {
+function seen(
+  { q, k, v, sinks }: Readonly<Record<"q" | "k" | "v", Tensor>> & { readonly sinks?: Tensor },
+  position: number,
+  window?: number,
+): Tensor {
   const scale = (q.shape.at(-1) ?? 1) ** -0.5;
-  return attention(q, k, v, undefined, { causal: true, scale, position });
+  return attention(q, k, v, undefined, sinks, { causal: true, scale, position, window });
 }
 
 const LENGTH = 41;
@@ -264,23 +268,42 @@ const piece = (x: Tensor, position: number, count: number): Tensor =>
     sizes: x.shape.with(1, count),
   });
 
+/** Attention over a sequence whose keys and values go into a cache. */
+async function cachedAttention(
+  test: CaseContext,
+  { sinks, window }: { readonly sinks?: HostTensor; readonly window?: number },
+): Promise<void> {
+  const shape = { queries: LENGTH, keys: LENGTH, heads: 4, keyHeads: 2, width: 16 };
+  const { q, k, v } = attentionHosts(test, { ...shape, batch: 2 });
+  const empty = test.random.normal([2, CAPACITY, 2, 16]);
+  await prefillAndSteps(test, { q, k, v, empty, sinks }, (given, sizes) => {
+    let [keys, values] = [add(given.empty, 0), add(given.empty, 0)];
+    return inSteps(sizes, (position, count) => {
+      keys = cached(keys, piece(given.k, position, count), position);
+      values = cached(values, piece(given.v, position, count), position);
+      const some = { q: piece(given.q, position, count), k: keys, v: values };
+      return seen(given.sinks ? { ...some, sinks: given.sinks } : some, position, window);
+    });
+  });
+}
+
+/** Windows that end within a vector, at its end, and behind it. */
+const WINDOWS = [5, 16, 17];
+
 const sequences: readonly ConformanceCase[] = [
   caseOf("L4", "batch-invariant/attention", {
     demand: "a query's bits are the same in prefill, in pieces and in decode from a cache",
     extension: "batch-invariant",
     ops: [...ATTENTION_OPS, concat, writeSlice],
+    run: (test) => cachedAttention(test, {}),
+  }),
+  caseOf("L4", "batch-invariant/attention-window", {
+    demand: "so are they with windows and sinks",
+    extension: "batch-invariant",
+    ops: [...SINK_OPS, writeSlice],
     async run(test) {
-      const shape = { queries: LENGTH, keys: LENGTH, heads: 4, keyHeads: 2, width: 16 };
-      const { q, k, v } = attentionHosts(test, { ...shape, batch: 2 });
-      const empty = test.random.normal([2, CAPACITY, 2, 16]);
-      await prefillAndSteps(test, { q, k, v, empty }, (given, sizes) => {
-        let [keys, values] = [add(given.empty, 0), add(given.empty, 0)];
-        return inSteps(sizes, (position, count) => {
-          keys = cached(keys, piece(given.k, position, count), position);
-          values = cached(values, piece(given.v, position, count), position);
-          return seen(piece(given.q, position, count), keys, values, position);
-        });
-      });
+      const sinks = test.random.normal([4]);
+      for (const window of WINDOWS) await cachedAttention(test, { sinks, window });
     },
   }),
   caseOf("L4", "batch-invariant/block", {
@@ -310,7 +333,10 @@ const sequences: readonly ConformanceCase[] = [
           const turned = rope(heads, cos, sin);
           keys = cached(keys, turned, position);
           values = cached(values, heads, position);
-          const attended = add(x, seen(turned, keys, values, position).reshape([count, width]));
+          const attended = add(
+            x,
+            seen({ q: turned, k: keys, v: values }, position).reshape([count, width]),
+          );
           const { output } = runLayer({ ...given, x: attended }, options);
           return add(attended, output).reshape([1, count, width]);
         });

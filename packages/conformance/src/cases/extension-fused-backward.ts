@@ -1,5 +1,6 @@
 import {
   type AnyOp,
+  type AttentionAttributes,
   type Attributes,
   type FfnDescriptor,
   type Tensor,
@@ -11,33 +12,28 @@ import {
   dispatch,
   gather,
   gatherRows,
-  greaterEqual,
   groupedMatmul,
-  iota,
   logSumExp,
-  matmul,
   mean,
   moeFfn,
   moeFfnBackward,
-  mul,
   planChoices,
   rmsNorm,
   rmsNormBackward,
   routeTopK,
   routeTopKBackward,
   rsqrt,
-  select,
   square,
-  transpose,
 } from "@moiety/core";
 import type { ConformanceCase } from "../case.ts";
 import { hostTensor } from "../host-tensor.ts";
+import { logSumExpOf } from "./attention-residual.ts";
 import { type FusedSample, callAny, claims, requireKernel } from "./extension-fused.ts";
 import { FFN_GRADIENT_OPS, LAYER_GRADIENT_OPS, ROUTE_OPS } from "./grad-fused.ts";
 import { GRADIENT_OPS, gradients } from "./grad-support.ts";
 import { BANKS, type FfnTensors, choices, ffn, ffnHosts } from "./l3-ffn-support.ts";
 import { type Hosts, type Uploaded, caseOf, holds } from "./l3-support.ts";
-import { ATTENTION_OPS, type AttentionTensors, attend, attentionHosts } from "./l4-attention.ts";
+import { ATTENTION_OPS, attend, attentionHosts } from "./l4-attention.ts";
 import { LOSS_OPS, NORM_OPS } from "./l4-model.ts";
 
 /** A fused backward: called directly on residuals by the book, and under `valueAndGrad`. */
@@ -76,26 +72,6 @@ function backwardCase<H extends Hosts>(sample: BackwardSample<H>): ConformanceCa
   });
 }
 
-/** Logarithm of the softmax's denominator of each query that sees a key: `[B, Hq, Tq]`. */
-export function logSumExpOf(
-  { q, k }: AttentionTensors,
-  { causal, position, scale }: { causal: boolean; position: number; scale: number },
-): Tensor {
-  const [batch = 0, queries = 0, heads = 0, width = 0] = q.shape;
-  const [, keys = 0, keyHeads = 1] = k.shape;
-  const group = heads / keyHeads;
-  const headFirst = (x: Tensor): Tensor => transpose(x, { permutation: [0, 2, 1, 3] });
-  const grouped = headFirst(q).reshape([batch, keyHeads, group, queries, width]);
-  const scores = matmul(grouped, headFirst(k).reshape([batch, keyHeads, 1, keys, width]), {
-    transposeB: true,
-  });
-  const scaled = mul(scores, scale).reshape([batch, heads, queries, keys]);
-  if (!causal) return logSumExp(scaled);
-  const query = iota(q.backend, { shape: [queries, 1], axis: 0, dtype: "i32" });
-  const key = iota(q.backend, { shape: [1, keys], axis: 1, dtype: "i32" });
-  return logSumExp(select(greaterEqual(add(query, position), key), scaled, -1e30));
-}
-
 /** The up projection's output in rows sorted by expert, before the activation. */
 export function hiddenOf(given: FfnTensors, descriptor: FfnDescriptor): Tensor {
   const { x, indices, up, upBias, inputWeights } = given;
@@ -105,10 +81,12 @@ export function hiddenOf(given: FfnTensors, descriptor: FfnDescriptor): Tensor {
   return upBias ? add(hidden, gatherRows(upBias, rows.group)) : hidden;
 }
 
-const attentions = [
-  ["all-keys", { causal: false, position: 0, scale: 0.25 }],
-  ["causal", { causal: true, position: 4, scale: 0.25 }],
-] as const;
+const attentions: readonly (readonly [string, AttentionAttributes, withSinks: boolean])[] = [
+  ["all-keys", { causal: false, position: 0, scale: 0.25 }, false],
+  ["causal", { causal: true, position: 4, scale: 0.25 }, false],
+  ["window", { causal: true, position: 4, scale: 0.25, window: 3 }, false],
+  ["sinks", { causal: true, position: 4, scale: 0.25 }, true],
+];
 
 const rows: readonly ConformanceCase[] = [
   backwardCase({
@@ -144,23 +122,20 @@ const rows: readonly ConformanceCase[] = [
     }),
     run: ({ logits, targets }) => crossEntropy(logits, targets),
   }),
-  ...attentions.map(([what, attributes]) =>
+  ...attentions.map(([what, attributes, withSinks]) =>
     backwardCase({
       level: "L4",
       op: attentionBackward,
       what,
       forward: attention,
       ops: [...ATTENTION_OPS, ...LOSS_OPS, ...LAYER_GRADIENT_OPS],
-      wrt: ["q", "k", "v"],
+      wrt: ["q", "k", "v", ...(withSinks ? (["sinks"] as const) : [])],
       hosts: (test) => ({
-        ...attentionHosts(test, {
-          batch: 2,
-          queries: 6,
-          keys: 10,
-          heads: 4,
-          keyHeads: 2,
-          width: 8,
-        }),
+        ...attentionHosts(
+          test,
+          { batch: 2, queries: 6, keys: 10, heads: 4, keyHeads: 2, width: 8 },
+          withSinks ? { sinks: test.random.normal([4]) } : {},
+        ),
         gradient: test.random.normal([2, 6, 4, 8]),
       }),
       call: (given) => ({
@@ -172,8 +147,9 @@ const rows: readonly ConformanceCase[] = [
           logSumExpOf(given, attributes),
           given.gradient,
           undefined,
+          given.sinks,
         ],
-        attributes,
+        attributes: { ...attributes },
       }),
       run: (given) => attend(given, attributes),
     }),

@@ -1,5 +1,6 @@
 import {
   type AnyOp,
+  type AttentionAttributes,
   type Attributes,
   type Tensor,
   adamW,
@@ -18,7 +19,7 @@ import type { CaseContext, ConformanceCase, Level, ProgramRun } from "../case.ts
 import { generated, hostTensor } from "../host-tensor.ts";
 import { BANKS, FFN_OPS, ffnHosts } from "./l3-ffn-support.ts";
 import { type Hosts, type Uploaded, caseOf, constant, holds } from "./l3-support.ts";
-import { ATTENTION_OPS, attentionHosts } from "./l4-attention.ts";
+import { ATTENTION_OPS, SINK_OPS, attentionHosts } from "./l4-attention.ts";
 import { LOSS_OPS, NORM_OPS, ROPE_OPS, tableFor } from "./l4-model.ts";
 import { ROUTE_OPS } from "./grad-fused.ts";
 
@@ -173,11 +174,17 @@ const rows: readonly ConformanceCase[] = [
   }),
 ];
 
-const attentions = [
-  ["all-keys", { causal: false, position: 0 }, false],
-  ["causal", { causal: true, position: 8 }, false],
-  ["masked", { causal: true, position: 8 }, true],
-] as const;
+const attentions: readonly (readonly [
+  string,
+  Omit<AttentionAttributes, "scale">,
+  { readonly masked?: boolean; readonly withSinks?: boolean },
+])[] = [
+  ["all-keys", { causal: false, position: 0 }, {}],
+  ["causal", { causal: true, position: 8 }, {}],
+  ["masked", { causal: true, position: 8 }, { masked: true }],
+  ["window", { causal: true, position: 8, window: 5 }, {}],
+  ["sinks", { causal: true, position: 8 }, { withSinks: true }],
+];
 
 const ROUTES: Readonly<Record<string, Attributes>> = {
   softmax: { topK: 2, score: "softmax", renormalize: {} },
@@ -199,20 +206,23 @@ const ROUTES: Readonly<Record<string, Attributes>> = {
 };
 
 const choosing: readonly ConformanceCase[] = [
-  ...attentions.map(([what, attributes, masked]) =>
+  ...attentions.map(([what, attributes, { masked, withSinks }]) =>
     fusedCase({
       level: "L4",
       op: attention,
       what,
-      ops: ATTENTION_OPS,
+      ops: withSinks ? SINK_OPS : ATTENTION_OPS,
       hosts: (test) =>
         attentionHosts(
           test,
           { batch: 2, queries: 9, keys: 17, heads: 4, keyHeads: 2, width: 16 },
-          masked ? generated([2, 17], "bool", (index) => (index % 3 === 0 ? 0 : 1)) : undefined,
+          {
+            ...(masked && { mask: generated([2, 17], "bool", (at) => (at % 3 === 0 ? 0 : 1)) }),
+            ...(withSinks && { sinks: test.random.normal([4]) }),
+          },
         ),
-      call: ({ q, k, v, mask }) => ({
-        inputs: [q, k, v, mask],
+      call: ({ q, k, v, mask, sinks }) => ({
+        inputs: [q, k, v, mask, sinks],
         attributes: { ...attributes, scale: 0.25 },
       }),
     }),

@@ -1,5 +1,6 @@
 import {
   type AnyOp,
+  type AttentionAttributes,
   type RouteSpec,
   type Tensor,
   cast,
@@ -33,6 +34,7 @@ import {
 import { mapped, present } from "./l3-support.ts";
 import {
   ATTENTION_OPS,
+  SINK_OPS,
   type AttentionShape,
   type AttentionTensors,
   attend,
@@ -118,7 +120,7 @@ const hidden = generated([2, 6], "bool", (index) => (index % 6 < 2 || index === 
 const ATTENTIONS: readonly (readonly [
   string,
   AttentionShape,
-  { readonly causal?: boolean; readonly position?: number; readonly masked?: boolean },
+  Partial<AttentionAttributes> & { readonly masked?: boolean; readonly withSinks?: boolean },
 ])[] = [
   ["all-keys", SOME, {}],
   ["causal", SOME, { causal: true }],
@@ -126,21 +128,35 @@ const ATTENTIONS: readonly (readonly [
   ["value-width", { ...SOME, valueWidth: 8, keyHeads: 1 }, { causal: true }],
   ["mask", SOME, { masked: true }],
   ["nothing-seen", SOME, { masked: true, causal: true }],
+  ["window", SOME, { causal: true, window: 3 }],
+  ["window-position", { ...SOME, queries: 3, keys: 30 }, { causal: true, position: 24, window: 6 }],
+  [
+    "window-long",
+    { ...SOME, batch: 1, queries: 65, keys: 97, width: 16 },
+    { causal: true, position: 32, window: 33 },
+  ],
+  ["sinks", SOME, { withSinks: true }],
+  ["sinks-window", { ...SOME, valueWidth: 8 }, { causal: true, window: 4, withSinks: true }],
+  ["sinks-nothing-seen", SOME, { masked: true, causal: true, withSinks: true }],
   ["long", { ...SOME, batch: 1, queries: 33, keys: 65, width: 16 }, { causal: true, position: 32 }],
 ];
 
-const attentions = ATTENTIONS.map(([what, shape, { masked, ...attributes }]) =>
+const attentions = ATTENTIONS.map(([what, shape, { masked, withSinks, ...attributes }]) =>
   gradientCase(
     "L4",
     `attention-${what}`,
-    `queries, keys and values of an attention (${what}) get their gradient`,
-    [...ATTENTION_OPS, writeSlice],
+    `what goes into an attention (${what}) gets its gradient`,
+    [...(withSinks ? SINK_OPS : ATTENTION_OPS), writeSlice],
     async (test) => {
-      const hosts = attentionHosts(test, shape, masked ? hidden : undefined);
+      const hosts = attentionHosts(test, shape, {
+        ...(masked && { mask: hidden }),
+        ...(withSinks && { sinks: test.random.normal([shape.heads]) }),
+      });
       // A query that sees one key alone has a gradient of 0, with no digits to judge it by.
       const options = { ambiguous: attributes.causal ? 0.2 : 0.02 };
       const body = (given: AttentionTensors): Tensor => attend(given, attributes);
-      await gradientsHold(test, hosts, ["q", "k", "v"], body, options);
+      const wrt = ["q", "k", "v", ...(withSinks ? (["sinks"] as const) : [])] as const;
+      await gradientsHold(test, hosts, wrt, body, options);
     },
   ),
 );

@@ -13,7 +13,7 @@ import { LAYER_GRADIENT_OPS, FFN_GRADIENT_OPS } from "./grad-fused.ts";
 import { floatsOf } from "./grad-layer.ts";
 import { gradientCase, innerProductLaw, weighed } from "./grad-support.ts";
 import { type Bank, GPT_OSS, USUAL, ffn, ffnHosts } from "./l3-ffn-support.ts";
-import { ATTENTION_OPS, attend, attentionHosts } from "./l4-attention.ts";
+import { ATTENTION_OPS, SINK_OPS, attend, attentionHosts } from "./l4-attention.ts";
 import { routedHosts, runLayer } from "./l4-laws.ts";
 import { type LayerOptions } from "./l4-layer-support.ts";
 import { layerLoss } from "./l4-losses.ts";
@@ -66,6 +66,13 @@ export const gradientLawCases: readonly ConformanceCase[] = [
     const shape = { batch: 2, queries: 5, keys: 9, heads: 4, keyHeads: 2, width: 6 };
     await innerProductLaw(test, attentionHosts(test, shape), ["q", "k", "v"], (given) =>
       attend(given, { causal: true, position: 3 }),
+    );
+  }),
+  lawCase("L4", "attention-sinks", [...SINK_OPS, writeSlice], async (test) => {
+    const shape = { batch: 2, queries: 5, keys: 9, heads: 4, keyHeads: 2, width: 6 };
+    const hosts = attentionHosts(test, shape, { sinks: test.random.normal([shape.heads]) });
+    await innerProductLaw(test, hosts, ["q", "k", "v", "sinks"], (given) =>
+      attend(given, { causal: true, position: 3, window: 4 }),
     );
   }),
   lawCase("L4", "norm-and-loss", [...NORM_OPS, ...LOSS_OPS, putAlong], async (test) => {

@@ -62,7 +62,7 @@ export const aliasingCases: readonly ConformanceCase[] = [
           product: matmul(given.x, given.x, { transposeB: true }),
           joined: concat(given.x, given.x, given.x, { axis: 1 }),
           chosen: where(compare(given.x, given.x, { kind: "eq" }), given.x, given.x, {}),
-          attended: attention(heads, heads, heads, undefined, {
+          attended: attention(heads, heads, heads, undefined, undefined, {
             causal: true,
             scale: 0.3,
             position: 0,

@@ -4,7 +4,9 @@ import {
   type Tensor,
   attention,
   binary,
+  broadcast,
   compare,
+  concat,
   fill,
   iota,
   matmul,
@@ -36,12 +38,13 @@ export type AttentionHosts = {
   readonly k: HostTensor;
   readonly v: HostTensor;
   readonly mask: HostTensor | undefined;
+  readonly sinks: HostTensor | undefined;
 };
 
 /** The same on a backend. */
 export type AttentionTensors = Uploaded<AttentionHosts>;
 
-/** The ops of `attention` where it is taken apart. */
+/** The ops of `attention` without sinks where it is taken apart. */
 export const ATTENTION_OPS: readonly AnyOp[] = [
   binary,
   compare,
@@ -55,11 +58,14 @@ export const ATTENTION_OPS: readonly AnyOp[] = [
   where,
 ];
 
+/** Those of `attention` with sinks. */
+export const SINK_OPS: readonly AnyOp[] = [...ATTENTION_OPS, broadcast, concat];
+
 /** Draws the inputs of an attention. */
 export function attentionHosts(
   { random }: Pick<CaseContext, "random">,
   shape: AttentionShape,
-  mask?: HostTensor,
+  { mask, sinks }: { readonly mask?: HostTensor; readonly sinks?: HostTensor } = {},
 ): AttentionHosts {
   const { batch = 1, queries, keys, heads, keyHeads, width, valueWidth = width } = shape;
   return {
@@ -67,19 +73,21 @@ export function attentionHosts(
     k: random.normal([batch, keys, keyHeads, width]),
     v: random.normal([batch, keys, keyHeads, valueWidth]),
     mask,
+    sinks,
   };
 }
 
 /** The op on uploaded inputs; the scale is the usual one unless given. */
 export function attend(
-  { q, k, v, mask }: AttentionTensors,
+  { q, k, v, mask, sinks }: AttentionTensors,
   attributes: Partial<AttentionAttributes> = {},
 ): Tensor {
   const scale = (q.shape.at(-1) ?? 1) ** -0.5;
-  return attention(q, k, v, mask, { causal: false, scale, position: 0, ...attributes });
+  return attention(q, k, v, mask, sinks, { causal: false, scale, position: 0, ...attributes });
 }
 
-async function check(
+/** Holds the op to the references. */
+export async function checkAttention(
   test: CaseContext,
   hosts: AttentionHosts,
   attributes?: Partial<AttentionAttributes>,
@@ -99,7 +107,9 @@ const shapeCase = (
   shape: AttentionShape,
   attributes?: Partial<AttentionAttributes>,
 ): ConformanceCase =>
-  attentionCase(what, demand, (test) => check(test, attentionHosts(test, shape), attributes));
+  attentionCase(what, demand, (test) =>
+    checkAttention(test, attentionHosts(test, shape), attributes),
+  );
 
 const SOME = { batch: 2, queries: 5, keys: 5, heads: 4, keyHeads: 2, width: 6 } as const;
 
@@ -141,20 +151,20 @@ const shapes: readonly ConformanceCase[] = [
     shapeCase(`width-${width}`, `heads of width ${width}`, { ...SOME, batch: 1, width }),
   ),
   attentionCase("empty", "no queries, no batch, and no keys, which gives zeros", async (test) => {
-    await check(test, attentionHosts(test, { ...SOME, queries: 0 }), { causal: true });
-    await check(test, attentionHosts(test, { ...SOME, batch: 0 }));
-    await check(test, attentionHosts(test, { ...SOME, keys: 0 }));
+    await checkAttention(test, attentionHosts(test, { ...SOME, queries: 0 }), { causal: true });
+    await checkAttention(test, attentionHosts(test, { ...SOME, batch: 0 }));
+    await checkAttention(test, attentionHosts(test, { ...SOME, keys: 0 }));
   }),
 ];
 
 const visibility: readonly ConformanceCase[] = [
   attentionCase("position", "queries begin behind the keys that came before them", async (test) => {
     const hosts = attentionHosts(test, { ...SOME, queries: 3, keys: 11 });
-    for (const position of [0, 1, 8]) await check(test, hosts, { causal: true, position });
+    for (const position of [0, 1, 8]) await checkAttention(test, hosts, { causal: true, position });
   }),
   attentionCase("decode", "one query at each position sees what is there so far", async (test) => {
     const hosts = attentionHosts(test, { ...SOME, queries: 1, keys: 7 });
-    for (const position of [0, 3, 6]) await check(test, hosts, { causal: true, position });
+    for (const position of [0, 3, 6]) await checkAttention(test, hosts, { causal: true, position });
   }),
   attentionCase(
     "unused-cache",
@@ -162,20 +172,21 @@ const visibility: readonly ConformanceCase[] = [
     async (test) => {
       const hosts = attentionHosts(test, { ...SOME, queries: 2, keys: 70 });
       const attributes = { causal: true, position: 3 };
-      for (const fill of [3e38, Number.NaN]) await check(test, unused(hosts, 5, fill), attributes);
+      for (const fill of [3e38, Number.NaN])
+        await checkAttention(test, unused(hosts, 5, fill), attributes);
     },
   ),
   attentionCase("mask", "nobody sees a key that the mask hides", async (test) => {
     const mask = generated([2, 5], "bool", (index) => (index % 3 === 1 ? 0 : 1));
-    const hosts = attentionHosts(test, SOME, mask);
-    await check(test, hosts);
-    await check(test, hosts, { causal: true });
+    const hosts = attentionHosts(test, SOME, { mask });
+    await checkAttention(test, hosts);
+    await checkAttention(test, hosts, { causal: true });
   }),
   attentionCase("nothing-seen", "a query that sees no key gets zeros", async (test) => {
     const none = generated([2, 5], "bool", (index) => (index < 5 ? 0 : 1));
-    await check(test, attentionHosts(test, SOME, none));
+    await checkAttention(test, attentionHosts(test, SOME, { mask: none }));
     const late = generated([2, 5], "bool", (index) => (index % 5 < 2 ? 0 : 1));
-    await check(test, attentionHosts(test, SOME, late), { causal: true });
+    await checkAttention(test, attentionHosts(test, SOME, { mask: late }), { causal: true });
   }),
 ];
 
@@ -184,13 +195,13 @@ const values: readonly ConformanceCase[] = [
     const hosts = attentionHosts(test, { ...SOME, queries: 4, keys: 6 });
     const q = mapped(hosts.q, (value) => Math.sign(value) * 100);
     const k = mapped(hosts.k, (value, index) => Math.sign(value) * (40 + (index % 7)));
-    await check(test, { ...hosts, q, k }, { scale: 1 });
+    await checkAttention(test, { ...hosts, q, k }, { scale: 1 });
   }),
   attentionCase("equal-keys", "equal keys share equally", (test) => {
     const hosts = attentionHosts(test, { ...SOME, keys: 37 });
     const [, , heads = 1, width = 1] = hosts.k.shape;
     const k = mapped(hosts.k, (_, index) => hosts.k.data[index % (heads * width)] ?? 0);
-    return check(test, { ...hosts, k });
+    return checkAttention(test, { ...hosts, k });
   }),
   attentionCase("nan-sequence", "NaN in one sequence leaves the others as they are", (test) =>
     staysInRow(test, attentionHosts(test, { ...SOME, batch: 3 }), "q", 1, (given) => ({

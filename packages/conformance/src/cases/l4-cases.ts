@@ -1,5 +1,6 @@
 import type { ConformanceCase } from "../case.ts";
 import { adamWCases } from "./l4-adamw.ts";
+import { attentionLimitCases } from "./l4-attention-limits.ts";
 import { attentionCases } from "./l4-attention.ts";
 import { layerLawCases } from "./l4-laws.ts";
 import { layerCases } from "./l4-layer.ts";
@@ -10,6 +11,7 @@ import { modelCases } from "./l4-model.ts";
 export const wholeCases: readonly ConformanceCase[] = [
   ...modelCases,
   ...attentionCases,
+  ...attentionLimitCases,
   ...adamWCases,
   ...layerCases,
   ...layerLawCases,

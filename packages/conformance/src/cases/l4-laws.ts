@@ -267,7 +267,7 @@ async function decoder(test: CaseContext): Promise<void> {
       split(matmul(normed(x), weight, {})),
     ) as [Tensor, Tensor, Tensor];
     const scale = (width / heads) ** -0.5;
-    const seen = attention(rope(q, cos, sin), rope(k, cos, sin), v, undefined, {
+    const seen = attention(rope(q, cos, sin), rope(k, cos, sin), v, undefined, undefined, {
       causal: true,
       scale,
       position: 0,

@@ -61,6 +61,7 @@ import { rowsAddedInAnyOrder } from "./rows-added-in-any-order.ts";
 import { rowsBeyondOneDispatch } from "./rows-beyond-one-dispatch.ts";
 import { scaleBeforeRenormalise } from "./scale-before-renormalise.ts";
 import { silentFallback } from "./silent-fallback.ts";
+import { sinksLeftOutOfResidual } from "./sinks-left-out-of-residual.ts";
 import { skippedIdsAdded } from "./skipped-ids-added.ts";
 import { softmaxWithoutMaximum } from "./softmax-without-maximum.ts";
 import { staleRows } from "./stale-rows.ts";
@@ -75,6 +76,7 @@ import { unusedCacheRead } from "./unused-cache-read.ts";
 import { unusedExpertsGradient } from "./unused-experts-gradient.ts";
 import { weightsSwappedBetweenTokens } from "./weights-swapped-between-tokens.ts";
 import { whereAsArithmetic } from "./where-as-arithmetic.ts";
+import { windowOffByOne } from "./window-off-by-one.ts";
 import { writesIntoKeptInput } from "./writes-into-kept-input.ts";
 import { writesOutOfBounds } from "./writes-out-of-bounds.ts";
 import type { BrokenBackend } from "./parts/broken-backend.ts";
@@ -144,6 +146,7 @@ export const allBroken: readonly BrokenBackend[] = [
   rowsBeyondOneDispatch,
   scaleBeforeRenormalise,
   silentFallback,
+  sinksLeftOutOfResidual,
   skippedIdsAdded,
   softmaxWithoutMaximum,
   staleRows,
@@ -158,6 +161,7 @@ export const allBroken: readonly BrokenBackend[] = [
   unusedExpertsGradient,
   weightsSwappedBetweenTokens,
   whereAsArithmetic,
+  windowOffByOne,
   writesIntoKeptInput,
   writesOutOfBounds,
 ];

@@ -87,7 +87,7 @@ const PLAIN: Readonly<Record<string, PlainKernel>> = {
     return [out];
   },
 
-  attention([q, k, v, mask], attributes) {
+  attention([q, k, v, mask, sinks], attributes) {
     const { batch, queries, keys, heads, valueWidth, seen, keyAt, queryAt, score } = attended(
       [q, k, v, mask],
       attributes,
@@ -97,7 +97,7 @@ const PLAIN: Readonly<Record<string, PlainKernel>> = {
     for (let b = 0; b < batch; b++) {
       for (let h = 0; h < heads; h++) {
         for (let i = 0; i < queries; i++) {
-          let total = 0;
+          let total = sinks ? Math.exp(at(sinks, h)) : 0;
           for (let j = 0; j < keys; j++) if (seen(b, i, j)) total += Math.exp(score(b, h, i, j));
           if (total === 0) continue;
           residuals[(b * heads + h) * queries + i] = Math.log(total);
@@ -165,7 +165,7 @@ const PLAIN: Readonly<Record<string, PlainKernel>> = {
 /** What both halves of attention need of its inputs. */
 function attended(
   [q, k, v, mask]: readonly (Values | undefined)[],
-  { causal, scale, position }: Attributes,
+  { causal, scale, position, window = Infinity }: Attributes,
 ) {
   const [batch = 0, queries = 0, heads = 0, size = 0] = q?.shape ?? [];
   const [, keys = 0, keyHeads = 0] = k?.shape ?? [];
@@ -173,7 +173,8 @@ function attended(
   const keyAt = (b: number, j: number, h: number): number =>
     (b * keys + j) * keyHeads + Math.floor(h / (heads / keyHeads));
   const seen = (b: number, i: number, j: number): boolean =>
-    (!causal || j <= (position as number) + i) && (!mask || at(mask, b * keys + j) === 1);
+    (!causal || isInReach((position as number) + i - j)) && (!mask || at(mask, b * keys + j) === 1);
+  const isInReach = (distance: number): boolean => distance >= 0 && distance < (window as number);
   const score = (b: number, h: number, i: number, j: number): number => {
     let dot = 0;
     for (let c = 0; c < size; c++) {
@@ -244,7 +245,7 @@ fused.push({
     ops.crossEntropy(logits as Tensor, backend.tensor([0, 3, -100, 4, 1], { dtype: "i32" })),
 });
 const attentions: readonly (readonly [
-  shapes: readonly [Shape, Shape, Shape],
+  shapes: readonly [q: Shape, k: Shape, v: Shape, sinks?: Shape],
   attributes: ops.AttentionAttributes,
   mask?: readonly number[],
 ])[] = [
@@ -290,15 +291,38 @@ const attentions: readonly (readonly [
     { causal: true, scale: 1, position: 0 },
     [0, 1, 1, 1, 1, 0],
   ],
+  [
+    [
+      [2, 4, 2, 2],
+      [2, 7, 1, 2],
+      [2, 7, 1, 2],
+    ],
+    { causal: true, scale: 1, position: 2, window: 3 },
+  ],
+  [
+    [
+      [2, 3, 2, 2],
+      [2, 3, 1, 2],
+      [2, 3, 1, 2],
+    ],
+    { causal: true, scale: 1, position: 0, window: 1 },
+    [0, 1, 1, 1, 1, 0],
+  ],
+  [[[2, 3, 4, 2], [2, 5, 2, 2], [2, 5, 2, 3], [4]], { causal: false, scale: 0.5, position: 0 }],
+  [
+    [[2, 3, 4, 2], [2, 5, 2, 2], [2, 5, 2, 3], [4]],
+    { causal: true, scale: 0.5, position: 1, window: 2 },
+    [0, 1, 1, 1, 1, 0, 0, 0, 0, 1],
+  ],
 ];
 for (const [shapes, attributes, mask] of attentions) {
   fused.push({
     name: `attention ${JSON.stringify([shapes, attributes, mask])}`,
     pair: ["attention", "attentionBackward"],
-    shapes,
-    run(backend, [q, k, v]) {
+    shapes: shapes.filter((shape) => shape !== undefined),
+    run(backend, [q, k, v, sinks]) {
       const seen = mask && backend.tensor(mask, { shape: shapes[1].slice(0, 2), dtype: "bool" });
-      return ops.attention(q as Tensor, k as Tensor, v as Tensor, seen, attributes);
+      return ops.attention(q as Tensor, k as Tensor, v as Tensor, seen, sinks, attributes);
     },
   });
 }
@@ -397,10 +421,11 @@ describe("backward ops taken apart", () => {
     const [q, k, v] = [random(1, 1, 3, 4, 2), random(2, 1, 5, 2, 2), random(3, 1, 5, 2, 3)];
     const gradient = random(4, 1, 3, 4, 3);
     const mask = backend.tensor([1, 0, 1, 1, 1], { shape: [1, 5], dtype: "bool" });
-    const attributes = { causal: true, scale: 0.7, position: 2 };
-    const [outputs, residuals] = await plain("attention", [q, k, v, mask], attributes);
+    const sinks = random(5, 4);
+    const attributes = { causal: true, scale: 0.7, position: 2, window: 4 };
+    const [outputs, residuals] = await plain("attention", [q, k, v, mask, sinks], attributes);
     const [output, logSumExp] = [upload(outputs, [1, 3, 4, 3]), upload(residuals, [1, 4, 3])];
-    const inputs = [q, k, v, output, logSumExp, gradient, mask] as const;
+    const inputs = [q, k, v, output, logSumExp, gradient, mask, sinks] as const;
     const found = ops.attentionBackward(...inputs, attributes);
     const wanted = await plain("attentionBackward", inputs, attributes);
     for (const [index, tensor] of found.entries()) {
@@ -518,11 +543,75 @@ describe("attention", () => {
       return decomposed.tensor(values, { shape: [1, 5, 1, 2] });
     };
     const run = (rest: number): Tensor =>
-      ops.attention(q, cache(2, rest), cache(3, rest), undefined, {
+      ops.attention(q, cache(2, rest), cache(3, rest), undefined, undefined, {
         causal: true,
         scale: 1,
         position: 2,
       });
     expect(await run(Number.NaN).read()).toEqual(await run(0).read());
+  });
+
+  /** Keys that are all 0, so that every key seen has the same share; value j is 2^j. */
+  const shares = async (
+    queries: number,
+    keys: number,
+    attributes: Partial<ops.AttentionAttributes>,
+    { mask, sinks }: { readonly mask?: readonly number[]; readonly sinks?: readonly number[] } = {},
+  ): Promise<number[]> => {
+    const heads = sinks?.length ?? 1;
+    const powers = Float64Array.from({ length: keys }, (_, key) => 2 ** key);
+    const output = ops.attention(
+      ops.zeros(decomposed, [1, queries, heads, 2], "f64"),
+      ops.zeros(decomposed, [1, keys, 1, 2], "f64"),
+      decomposed.tensor(powers, { shape: [1, keys, 1, 1] }),
+      mask && decomposed.tensor(mask, { shape: [1, keys], dtype: "bool" }),
+      sinks && decomposed.tensor(Float64Array.from(sinks)),
+      { causal: true, scale: 1, position: 0, ...attributes },
+    );
+    return [...(await output.read())];
+  };
+
+  it.each([
+    { window: 1, wanted: [1, 2, 4, 8] },
+    { window: 2, wanted: [1, 1.5, 3, 6] },
+    { window: 3, wanted: [1, 1.5, 7 / 3, 14 / 3] },
+    { window: 4, wanted: [1, 1.5, 7 / 3, 15 / 4] },
+    { window: 1e9, wanted: [1, 1.5, 7 / 3, 15 / 4] },
+    { window: undefined, wanted: [1, 1.5, 7 / 3, 15 / 4] },
+  ])("sees the last $window keys up to a query's own place", async ({ window, wanted }) => {
+    expect(difference(await shares(4, 4, { window }), wanted)).toBeLessThan(1e-15);
+    // One query after the other, with room left in the cache.
+    for (const [position, value] of wanted.entries()) {
+      const one = await shares(1, 6, { window, position });
+      expect(difference(one, [value])).toBeLessThan(1e-15);
+    }
+  });
+
+  it("a sink takes its share of the denominator and gives no value", async () => {
+    const sinks = [0, Math.log(3), -30, 1e4];
+    const found = await shares(2, 2, {}, { sinks });
+    const [first, second] = [found.slice(0, 4), found.slice(4)];
+    expect(difference(first, [1 / 2, 1 / 4, 1, 0])).toBeLessThan(1e-12);
+    expect(difference(second, [3 / 3, 3 / 5, 3 / 2, 0])).toBeLessThan(1e-12);
+  });
+
+  it("gives zeros where a sink alone is seen", async () => {
+    expect(await shares(2, 3, { window: 1 }, { mask: [0, 0, 1], sinks: [0, -5] })).toEqual([
+      0, 0, 0, 0,
+    ]);
+  });
+
+  it("a sink's gradient is the share that it takes, less what it would give", async () => {
+    const { loss, grads } = valueAndGrad((sinks: Tensor) => {
+      const [q, v] = [
+        ops.zeros(decomposed, [1, 1, 2, 1], "f64"),
+        ops.full(decomposed, [1, 1, 2, 1], 5, "f64"),
+      ];
+      const attributes = { causal: false, scale: 1, position: 0 };
+      return ops.sum(ops.attention(q, q, v, undefined, sinks, attributes));
+    })(decomposed.tensor(Float64Array.of(0, Math.log(4))));
+    // 5/(1 + e^s), whose slope is −5·e^s/(1 + e^s)².
+    expect(await loss.item()).toBeCloseTo(5 / 2 + 5 / 5, 14);
+    expect(difference((await grads?.read()) ?? [], [-5 / 4, -20 / 25])).toBeLessThan(1e-14);
   });
 });

@@ -315,6 +315,7 @@ const attentions: readonly {
   readonly sizes: readonly [B: number, Tq: number, Tk: number, Hq: number, Hkv: number];
   readonly attributes: ops.AttentionAttributes;
   readonly mask?: readonly number[];
+  readonly sinks?: boolean;
 }[] = [
   { name: "plain", sizes: [2, 3, 4, 2, 2], attributes: { causal: false, scale: 0.5, position: 0 } },
   { name: "causal", sizes: [1, 4, 4, 2, 2], attributes: { causal: true, scale: 0.7, position: 0 } },
@@ -342,19 +343,54 @@ const attentions: readonly {
     mask: [0, 1, 1, 1, 1, 0],
   },
   {
+    name: "with a window",
+    sizes: [2, 4, 7, 2, 1],
+    attributes: { causal: true, scale: 1, position: 2, window: 3 },
+  },
+  {
+    name: "with sinks",
+    sizes: [2, 3, 4, 4, 2],
+    attributes: { causal: false, scale: 0.5, position: 0 },
+    sinks: true,
+  },
+  {
+    name: "with sinks and a window, masked",
+    sizes: [2, 4, 4, 4, 2],
+    attributes: { causal: true, scale: 0.7, position: 0, window: 2 },
+    mask: [0, 1, 1, 1, 1, 0, 0, 0],
+    sinks: true,
+  },
+  {
+    name: "one query with sinks",
+    sizes: [1, 1, 5, 2, 1],
+    attributes: { causal: true, scale: 1, position: 3, window: 2 },
+    sinks: true,
+  },
+  {
+    name: "no keys but sinks",
+    sizes: [1, 2, 0, 2, 1],
+    attributes: { causal: false, scale: 1, position: 0 },
+    sinks: true,
+  },
+  {
     name: "no queries",
     sizes: [1, 0, 3, 2, 1],
     attributes: { causal: false, scale: 1, position: 0 },
   },
   { name: "no keys", sizes: [1, 2, 0, 2, 1], attributes: { causal: false, scale: 1, position: 0 } },
 ];
-for (const { name, sizes, attributes, mask } of attentions) {
+for (const { name, sizes, attributes, mask, sinks } of attentions) {
   const [batch, queries, keys, heads, keyHeads] = sizes;
   check(
     ops.attention,
     name,
-    [any(batch, queries, heads, 2), any(batch, keys, keyHeads, 2), any(batch, keys, keyHeads, 3)],
-    (q, k, v) => ops.attention(q, k, v, mask && bools(mask, [batch, keys]), attributes),
+    [
+      any(batch, queries, heads, 2),
+      any(batch, keys, keyHeads, 2),
+      any(batch, keys, keyHeads, 3),
+      ...(sinks ? [any(heads)] : []),
+    ],
+    (q, k, v, sink) => ops.attention(q, k, v, mask && bools(mask, [batch, keys]), sink, attributes),
   );
 }
 

@@ -378,44 +378,48 @@ const bad: readonly (readonly [op: AnyOp, why: string, error: ErrorClass, call: 
       ops.attention,
       "rank",
       ShapeError,
-      () => ops.attention(t(2, 2, 2), t(2, 2, 2), t(2, 2, 2), undefined, attention),
+      () => ops.attention(t(2, 2, 2), t(2, 2, 2), t(2, 2, 2), undefined, undefined, attention),
     ],
     [
       ops.attention,
       "heads",
       ShapeError,
-      () => ops.attention(t(1, 2, 3, 4), t(1, 2, 2, 4), t(1, 2, 2, 4), undefined, attention),
+      () =>
+        ops.attention(t(1, 2, 3, 4), t(1, 2, 2, 4), t(1, 2, 2, 4), undefined, undefined, attention),
     ],
     [
       ops.attention,
       "width",
       ShapeError,
-      () => ops.attention(t(1, 2, 2, 4), t(1, 2, 2, 3), t(1, 2, 2, 4), undefined, attention),
+      () =>
+        ops.attention(t(1, 2, 2, 4), t(1, 2, 2, 3), t(1, 2, 2, 4), undefined, undefined, attention),
     ],
     [
       ops.attention,
       "values",
       ShapeError,
-      () => ops.attention(t(1, 2, 2, 4), t(1, 2, 2, 4), t(1, 3, 2, 4), undefined, attention),
+      () =>
+        ops.attention(t(1, 2, 2, 4), t(1, 2, 2, 4), t(1, 3, 2, 4), undefined, undefined, attention),
     ],
     [
       ops.attention,
       "mask",
       ShapeError,
-      () => ops.attention(t(1, 2, 2, 4), t(1, 2, 2, 4), t(1, 2, 2, 4), b(2), attention),
+      () => ops.attention(t(1, 2, 2, 4), t(1, 2, 2, 4), t(1, 2, 2, 4), b(2), undefined, attention),
     ],
     [
       ops.attention,
       "mask's dtype",
       DTypeError,
-      () => ops.attention(t(1, 2, 2, 4), t(1, 2, 2, 4), t(1, 2, 2, 4), t(1, 2), attention),
+      () =>
+        ops.attention(t(1, 2, 2, 4), t(1, 2, 2, 4), t(1, 2, 2, 4), t(1, 2), undefined, attention),
     ],
     [
       ops.attention,
       "position",
       ShapeError,
       () =>
-        ops.attention(t(1, 2, 2, 4), t(1, 2, 2, 4), t(1, 2, 2, 4), undefined, {
+        ops.attention(t(1, 2, 2, 4), t(1, 2, 2, 4), t(1, 2, 2, 4), undefined, undefined, {
           ...attention,
           causal: true,
           position: 1,
@@ -426,7 +430,7 @@ const bad: readonly (readonly [op: AnyOp, why: string, error: ErrorClass, call: 
       "negative position",
       ConfigError,
       () =>
-        ops.attention(t(1, 2, 2, 4), t(1, 2, 2, 4), t(1, 2, 2, 4), undefined, {
+        ops.attention(t(1, 2, 2, 4), t(1, 2, 2, 4), t(1, 2, 2, 4), undefined, undefined, {
           ...attention,
           position: -1,
         }),
@@ -436,18 +440,74 @@ const bad: readonly (readonly [op: AnyOp, why: string, error: ErrorClass, call: 
       "scale",
       ConfigError,
       () =>
-        ops.attention(t(1, 2, 2, 4), t(1, 2, 2, 4), t(1, 2, 2, 4), undefined, {
+        ops.attention(t(1, 2, 2, 4), t(1, 2, 2, 4), t(1, 2, 2, 4), undefined, undefined, {
           ...attention,
           scale: Number.POSITIVE_INFINITY,
         }),
     ],
+    ...([0, 1.5, -1, Number.POSITIVE_INFINITY] as const).map(
+      (window) =>
+        [
+          ops.attention,
+          `window ${window}`,
+          ConfigError,
+          () => {
+            const x = t(1, 2, 2, 4);
+            const attributes = { ...attention, causal: true, window };
+            return ops.attention(x, x, x, undefined, undefined, attributes);
+          },
+        ] as const,
+    ),
+    [
+      ops.attention,
+      "window without causality",
+      ShapeError,
+      () => {
+        const x = t(1, 2, 2, 4);
+        return ops.attention(x, x, x, undefined, undefined, { ...attention, window: 2 });
+      },
+    ],
+    ...(
+      [
+        ["as many sinks as key heads", ShapeError, t(1)],
+        ["sinks' rank", ShapeError, t(1, 2)],
+        ["sinks' dtype", DTypeError, d(2)],
+        ["integer sinks", DTypeError, i(2)],
+      ] as const
+    ).flatMap(([why, error, sinks]) => {
+      const [q, k] = [t(1, 2, 2, 4), t(1, 2, 1, 4)];
+      return [
+        [
+          ops.attention,
+          why,
+          error,
+          () => ops.attention(q, k, k, undefined, sinks, attention),
+        ] as const,
+        [
+          ops.attentionBackward,
+          why,
+          error,
+          () => ops.attentionBackward(q, k, k, q, t(1, 2, 2), q, undefined, sinks, attention),
+        ] as const,
+      ];
+    }),
     [
       ops.attentionBackward,
       "output",
       ShapeError,
       () => {
         const x = t(1, 2, 2, 4);
-        return ops.attentionBackward(x, x, x, t(1, 2, 2, 3), t(1, 2, 2), x, undefined, attention);
+        return ops.attentionBackward(
+          x,
+          x,
+          x,
+          t(1, 2, 2, 3),
+          t(1, 2, 2),
+          x,
+          undefined,
+          undefined,
+          attention,
+        );
       },
     ],
     [
@@ -456,7 +516,7 @@ const bad: readonly (readonly [op: AnyOp, why: string, error: ErrorClass, call: 
       ShapeError,
       () => {
         const x = t(1, 3, 2, 4);
-        return ops.attentionBackward(x, x, x, x, t(1, 3, 2), x, undefined, attention);
+        return ops.attentionBackward(x, x, x, x, t(1, 3, 2), x, undefined, undefined, attention);
       },
     ],
     [
@@ -465,7 +525,17 @@ const bad: readonly (readonly [op: AnyOp, why: string, error: ErrorClass, call: 
       DTypeError,
       () => {
         const x = t(1, 2, 2, 4);
-        return ops.attentionBackward(x, x, x, x, t(1, 2, 2), d(1, 2, 2, 4), undefined, attention);
+        return ops.attentionBackward(
+          x,
+          x,
+          x,
+          x,
+          t(1, 2, 2),
+          d(1, 2, 2, 4),
+          undefined,
+          undefined,
+          attention,
+        );
       },
     ],
     [ops.crossEntropy, "targets", ShapeError, () => ops.crossEntropy(t(2, 3), i(3))],

@@ -32,6 +32,11 @@ export function lanesBelow(count: I32): I32x4 {
   return numbers.lt(I32x4.splat(count));
 }
 
+/** −1 in the lanes from `first` on and below `end`, which is no less, 0 in the others. */
+export function lanesBetween(first: I32, end: I32): I32x4 {
+  return lanesBelow(end).ne(lanesBelow(first));
+}
+
 /** Puts `other` into the lanes of a local from `count` on, where there are fewer than four. */
 export function padLanes<V extends Words>(
   body: Body,

@@ -1,10 +1,11 @@
-import type { Extent, Input, KernelCall } from "../../kernel.ts";
+import type { Input, KernelCall } from "../../kernel.ts";
 import type { GpuHandle } from "../../memory.ts";
 import { type Operand, read, u32, write } from "../../program.ts";
 import {
   type AttentionPiece,
   type AttentionShape,
   ATTENTION_ROWS,
+  FOUR_LIMITS,
   FOUR_ROWS,
   attentionParams,
   hiddenText,
@@ -26,7 +27,7 @@ export interface RowOperand {
 }
 
 /** WGSL: `at4_NAME(base, k)`, four elements of a row from k on; zeros beyond its width. */
-function vectorText(name: string, vectors: boolean): string {
+export function vectorText(name: string, vectors: boolean): string {
   if (vectors) {
     return `fn at4_${name}(base: u32, k: u32) -> vec4<f32> { return load_${name}((base + k) / 4u); }\n`;
   }
@@ -38,9 +39,11 @@ function vectorText(name: string, vectors: boolean): string {
 `;
 }
 
-const typeOf = (vectors: boolean): "f32" | "vec4<f32>" => (vectors ? "vec4<f32>" : "f32");
+/** How an operand's rows are bound. */
+export const typeOf = (vectors: boolean): "f32" | "vec4<f32>" => (vectors ? "vec4<f32>" : "f32");
 
-const four = (text: (lane: string, index: number) => string, separator = "\n"): string =>
+/** WGSL: a text for each lane of a vector. */
+export const four = (text: (lane: string, index: number) => string, separator = "\n"): string =>
   ["x", "y", "z", "w"].map(text).join(separator);
 
 /**
@@ -96,8 +99,8 @@ let r = (tile - local * tiles) * 4u;
 if (local >= params.pairs) { return; }
 let pair = pair_at(local);
 ${FOUR_ROWS}
-let most = max(max(limit_of(row0), limit_of(row1)), max(limit_of(row2), limit_of(row3)));
-if (j >= most) { return; }
+${FOUR_LIMITS}
+if (j >= most || j + 4u <= earliest) { return; }
 ${rows.map((i) => `let a${i} = query_row(pair, row${i}) * params.width;`).join("\n")}
 ${rows.map((i) => `let b${i} = key_row(pair, min(j + ${i}u, params.keys - 1u)) * params.width;`).join("\n")}
 ${rows.map((i) => `var total${i} = vec4<f32>();`).join(" ")}
@@ -202,7 +205,10 @@ function finishText(vectors: boolean, row: string, value: string): string {
 function sumsText(masked: boolean, output: "split" | boolean): string {
   const rows = [0, 1, 2, 3];
   const split = output === "split";
-  const fast = masked ? "false" : "j + 4u <= least";
+  const fast = masked ? "false" : "j >= latest && j + 4u <= least && j % 4u == 0u";
+  const blocks = split
+    ? "block * 64u; begin < min(most, block * 64u + 1u)"
+    : "earliest / 64u * 64u; begin < most";
   return `
 let columns = (params.width + 3u) / 4u;
 let tiles = (params.rows + 3u) / 4u;
@@ -216,17 +222,17 @@ let pair = pair_at(slab - block * params.pairs);
 ${FOUR_ROWS}
 ${rows
   .map(
-    (i) => `let limit${i} = limit_of(row${i});
-let s${i} = score_row(pair, row${i});
+    (i) => `let s${i} = score_row(pair, row${i});
 var total${i} = vec4<f32>();`,
   )
   .join("\n")}
-let most = max(max(limit0, limit1), max(limit2, limit3));
+${FOUR_LIMITS}
 let least = min(min(limit0, limit1), min(limit2, limit3));
-for (var begin = ${split ? "block * 64u; begin < min(most, block * 64u + 1u)" : "0u; begin < most"}; begin += 64u) {
+let latest = max(max(begin0, begin1), max(begin2, begin3));
+for (var begin = ${blocks}; begin += 64u) {
   let end = min(most, begin + 64u);
   ${rows.map((i) => `var part${i} = vec4<f32>();`).join(" ")}
-  var j = begin;
+  var j = max(begin, earliest / 4u * 4u);
   while (j < end) {
     if (${fast}) {
       ${four((_, k) => `let b${k} = at4_b(key_row(pair, j + ${k}u) * params.width, d);`, "\n      ")}
@@ -244,7 +250,7 @@ for (var begin = ${split ? "block * 64u; begin < min(most, block * 64u + 1u)" : 
       ${rows
         .map(
           (i) =>
-            `if (j < limit${i}) { part${i} = fma(vec4<f32>(load_s((s${i} + j) / 4u)[j % 4u]), b, part${i}); }`,
+            `if (j >= begin${i} && j < limit${i}) { part${i} = fma(vec4<f32>(load_s((s${i} + j) / 4u)[j % 4u]), b, part${i}); }`,
         )
         .join("\n      ")}
     }
@@ -274,111 +280,10 @@ if (local >= params.pairs) { return; }
 let pair = pair_at(local);
 let row = row_at(tile - local * params.rows);
 let size = params.pairs * params.rows * columns;
+let limit = limit_of(row);
 var total = vec4<f32>();
-for (var block = 0u; block * 64u < limit_of(row); block++) {
+for (var block = begin_of(limit) / 64u; block * 64u < limit; block++) {
   total += load_sums(block * size + index);
 }
 ${finishText(vectors, "row", "total")}`;
-}
-
-/**
- * The transposed matrix of scores times rows of `b` (one for each row of the piece) into rows of `y`,
- * one for each key; added to what an earlier piece has left there unless it is the first of its pair.
- */
-export function sumOverQueries(
-  call: KernelCall,
-  shape: AttentionShape,
-  piece: AttentionPiece,
-  tensors: {
-    readonly scores: GpuHandle;
-    readonly b: RowOperand;
-    readonly y: GpuHandle;
-    readonly mask?: Input | undefined;
-  },
-): void {
-  const { scores, b, y, mask } = tensors;
-  const vectors = b.width % 4 === 0;
-  const operands: Record<string, Operand> = {
-    s: read(scores, "vec4<f32>"),
-    b: read(b.handle, typeOf(vectors)),
-    y: write(y, typeOf(vectors)),
-  };
-  if (mask) operands["mask"] = read(mask.handle, "u32");
-  const extent: Extent = {
-    invocations: Math.ceil(b.width / 4) * Math.ceil(shape.capacity / 4) * piece.pairs,
-  };
-  call.dispatch(
-    {
-      name: "attentionKeySums",
-      operands,
-      params: { ...attentionParams(shape, piece), width: u32(b.width) },
-      text: () => ({
-        declarations: ATTENTION_ROWS + vectorText("b", vectors) + hiddenText(mask),
-        main: keySumsText(vectors),
-      }),
-    },
-    extent,
-  );
-}
-
-function keySumsText(vectors: boolean): string {
-  const keys = [0, 1, 2, 3];
-  return `
-let columns = (params.width + 3u) / 4u;
-let tiles = (params.capacity + 3u) / 4u;
-let tile = index / columns;
-let d = (index - tile * columns) * 4u;
-let local = tile / tiles;
-let j = (tile - local * tiles) * 4u;
-if (local >= params.pairs) { return; }
-let pair = pair_at(local);
-${keys.map((i) => `var total${i} = vec4<f32>();`).join(" ")}
-// The first query that sees key j, at the beginning of its block.
-var first = 0u;
-if (params.step == 1u && j + 1u > params.seen + params.first_query) {
-  first = (j + 1u - params.seen - params.first_query) / 64u * 64u;
-}
-if (j >= params.keys) { first = params.piece_queries; }
-for (var head = 0u; head < params.group; head++) {
-  for (var begin = first; begin < params.piece_queries; begin += 64u) {
-    let end = min(params.piece_queries, begin + 64u);
-    ${keys.map((i) => `var part${i} = vec4<f32>();`).join(" ")}
-    for (var q = begin; q < end; q++) {
-      let row = Row(head * params.piece_queries + q, head, params.first_query + q);
-      let limit = limit_of(row);
-      if (limit <= j) { continue; }
-      let s = load_s((score_row(pair, row) + j) / 4u);
-      let b = at4_b(query_row(pair, row) * params.width, d);
-      ${four(
-        (lane, k) =>
-          `if (j + ${k}u < limit) { part${k} = fma(vec4<f32>(s.${lane}), b, part${k}); }`,
-        "\n      ",
-      )}
-    }
-    ${keys.map((i) => `total${i} += part${i};`).join(" ")}
-  }
-}
-${keys
-  .map(
-    (i) => `if (j + ${i}u < params.capacity) {
-  let at = key_row(pair, j + ${i}u) * params.width + d;
-  if (hidden(pair, j + ${i}u)) { total${i} = vec4<f32>(); }
-  ${addText(vectors, `total${i}`)}
-}`,
-  )
-  .join("\n")}`;
-}
-
-function addText(vectors: boolean, total: string): string {
-  if (vectors) {
-    return `if (params.first_query > 0u) { ${total} = load_y(at / 4u) + ${total}; }
-  store_y(at / 4u, ${total});`;
-  }
-  return four(
-    (lane, k) => `if (d + ${k}u < params.width) {
-    if (params.first_query > 0u) { ${total}.${lane} = load_y(at + ${k}u) + ${total}.${lane}; }
-    store_y(at + ${k}u, ${total}.${lane});
-  }`,
-    "\n  ",
-  );
 }

@@ -1,12 +1,17 @@
-import type { AttentionAttributes } from "@moiety/core";
+import type { AttentionAttributes, TensorSpec } from "@moiety/core";
 import type { GpuContext } from "../../context.ts";
 import type { Input, KernelCall } from "../../kernel.ts";
 import { type Param, f32, u32 } from "../../program.ts";
 
 /** Bytes that the scores of one piece of the work take at most, where a row is no larger. */
 const PIECE_BYTES = 2 ** 26;
+/** Keys of a block: sums over keys are made block by block. */
+export const KEY_BLOCK = 64;
 
-/** Sizes of an attention. Key heads of all batches go together: there are `pairs` of them. */
+/**
+ * Sizes of an attention. Key heads of all batches go together: there are `pairs` of them. Keys are
+ * counted from the first block on in which some query sees one: those before it lie before every window.
+ */
 export interface AttentionShape {
   readonly pairs: number;
   /** Query heads of one key head. */
@@ -15,11 +20,15 @@ export interface AttentionShape {
   readonly queries: number;
   /** Keys that there are. */
   readonly capacity: number;
-  /** Keys that some query may see. */
+  /** Keys before the first block in which some query sees one. */
+  readonly skipped: number;
+  /** Keys behind these, up to the last one that some query may see. */
   readonly keys: number;
   /** Keys that query 0 sees, and how many more each next one does. */
   readonly seen: number;
   readonly step: 0 | 1;
+  /** Of the keys up to its last one a query sees so many. */
+  readonly window: number;
   readonly width: number;
   readonly valueWidth: number;
   /** Distance of the rows of a matrix of scores. */
@@ -30,19 +39,25 @@ export interface AttentionShape {
 /** Reads the sizes off q, k, v. */
 export function attentionShape(call: KernelCall): AttentionShape {
   const [q, k, v] = [call.input(0), call.input(1), call.input(2)];
-  const { causal, position, scale } = call.attributes<AttentionAttributes>();
+  const { causal, position, scale, ...attributes } = call.attributes<AttentionAttributes>();
   const [batch = 0, queries = 0, heads = 0, width = 0] = q.shape;
   const [, capacity = 0, keyHeads = 0] = k.shape;
-  const keys = causal ? Math.min(capacity, position + queries) : capacity;
+  const { window = capacity } = attributes;
+  const before = causal ? Math.max(0, position + 1 - window) : 0;
+  // Whole blocks, so that a key is in the same block whatever else is seen.
+  const skipped = Math.floor(before / KEY_BLOCK) * KEY_BLOCK;
+  const keys = (causal ? Math.min(capacity, position + queries) : capacity) - skipped;
   return {
     pairs: batch * keyHeads,
     group: keyHeads === 0 ? 0 : heads / keyHeads,
     keyHeads,
     queries,
     capacity,
+    skipped,
     keys,
-    seen: causal ? position + 1 : keys,
+    seen: causal ? position + 1 - skipped : keys,
     step: causal ? 1 : 0,
+    window: Math.min(window, keys),
     width,
     valueWidth: v.shape[3] ?? 0,
     stride: Math.ceil(keys / 4) * 4,
@@ -58,6 +73,14 @@ export interface AttentionPiece {
   readonly queries: number;
   /** Rows of a pair: query heads times queries. */
   readonly rows: number;
+}
+
+/** The matrix of a piece's scores. */
+export function matrixOf(
+  { stride }: AttentionShape,
+  { pairs, rows }: Pick<AttentionPiece, "pairs" | "rows">,
+): TensorSpec {
+  return { shape: [pairs * rows * stride], dtype: "f32" };
 }
 
 /** Cuts the work so that the scores of a piece fit. Any cut gives a query the same bits. */
@@ -102,9 +125,11 @@ export function attentionParams(
     heads: u32(shape.keyHeads * shape.group),
     queries: u32(shape.queries),
     capacity: u32(shape.capacity),
+    skipped: u32(shape.skipped),
     keys: u32(shape.keys),
     seen: u32(shape.seen),
     step: u32(shape.step),
+    window: u32(shape.window),
     stride: u32(shape.stride),
     scale: f32(shape.scale),
   };
@@ -115,7 +140,7 @@ export function attentionParams(
  * query head of its group, and a query. Both cost divisions, which are slow, and are made once.
  */
 export const ATTENTION_ROWS = `
-struct Pair { local: u32, queries: u32, keys: u32, mask: u32, statistics: u32 }
+struct Pair { local: u32, queries: u32, keys: u32, mask: u32, statistics: u32, heads: u32 }
 struct Row { r: u32, head: u32, query: u32 }
 fn pair_at(local: u32) -> Pair {
   let number = params.first_pair + local;
@@ -124,9 +149,10 @@ fn pair_at(local: u32) -> Pair {
   return Pair(
     local,
     batch * params.queries * params.heads + key_head * params.group,
-    batch * params.capacity * params.key_heads + key_head,
-    batch * params.capacity,
+    (batch * params.capacity + params.skipped) * params.key_heads + key_head,
+    batch * params.capacity + params.skipped,
     number * params.group * params.queries,
+    key_head * params.group,
   );
 }
 fn row_at(r: u32) -> Row {
@@ -146,6 +172,8 @@ fn row_behind(row: Row) -> Row {
 fn limit_of(row: Row) -> u32 {
   return min(params.keys, params.seen + row.query * params.step);
 }
+// The first key that a row sees which sees those below a limit.
+fn begin_of(limit: u32) -> u32 { return limit - min(limit, params.window); }
 // Among the rows of q, of the output and of its gradient: [B, Tq, Hq].
 fn query_row(pair: Pair, row: Row) -> u32 {
   return pair.queries + row.query * params.heads + row.head;
@@ -168,6 +196,19 @@ let row0 = row_at(r);
 let row1 = row_behind(row0);
 let row2 = row_behind(row1);
 let row3 = row_behind(row2);`;
+
+/** WGSL: where the keys of these rows begin and end; the earliest beginning, and the most that one sees. */
+export const FOUR_LIMITS = `
+let limit0 = limit_of(row0);
+let limit1 = limit_of(row1);
+let limit2 = limit_of(row2);
+let limit3 = limit_of(row3);
+let begin0 = begin_of(limit0);
+let begin1 = begin_of(limit1);
+let begin2 = begin_of(limit2);
+let begin3 = begin_of(limit3);
+let most = max(max(limit0, limit1), max(limit2, limit3));
+let earliest = min(min(begin0, begin1), min(begin2, begin3));`;
 
 /** WGSL: `hidden(pair, j)`, whether the mask hides a key. */
 export function hiddenText(mask: Input | undefined): string {

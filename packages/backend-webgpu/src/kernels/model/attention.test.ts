@@ -59,9 +59,9 @@ function outputAndGradients(
   const { batch, queries, heads, valueWidth } = sizes;
   const direction = randomTensor(backend, 4, [batch, queries, heads, valueWidth]);
   const { grads } = valueAndGrad(([q, k, v]: readonly [Tensor, Tensor, Tensor]) =>
-    sum(mul(attention(q, k, v, mask, attributes), direction)),
+    sum(mul(attention(q, k, v, mask, undefined, attributes), direction)),
   )(given);
-  return [attention(...given, mask, attributes), ...(grads as readonly Tensor[])];
+  return [attention(...given, mask, undefined, attributes), ...(grads as readonly Tensor[])];
 }
 
 const CASES: readonly (readonly [string, Sizes, AttentionAttributes])[] = [
@@ -145,7 +145,7 @@ describe.skipIf(!gpu.available).each(["registers", "workgroup"] as const)(
           slice(x, { starts: [0, 0, 0, 0], sizes: x.shape.with(1, keys) }),
         ) as [Tensor, Tensor];
         const attributes = { causal: true, scale: 0.4, position: 200 };
-        return attention(q, some, values, undefined, attributes).read();
+        return attention(q, some, values, undefined, undefined, attributes).read();
       };
       expect(await read(203)).toEqual(await read(300));
     });
@@ -153,14 +153,14 @@ describe.skipIf(!gpu.available).each(["registers", "workgroup"] as const)(
     it("gives a query the same bits in prefill, in decoding and under other queries", async () => {
       const sizes = { ...PLAIN, batch: 1, queries: 100, keys: 100, heads: 4, width: 20 };
       const [q, k, v] = inputs(pair.gpu, sizes);
-      const all = await attention(q, k, v, undefined, {
+      const all = await attention(q, k, v, undefined, undefined, {
         causal: true,
         scale: 0.2,
         position: 0,
       }).read();
       for (const position of [0, 5, 64, 99]) {
         const one = slice(q, { starts: [0, position, 0, 0], sizes: [1, 1, 4, 20] });
-        const found = await attention(one, k, v, undefined, {
+        const found = await attention(one, k, v, undefined, undefined, {
           causal: true,
           scale: 0.2,
           position,
@@ -180,10 +180,18 @@ describe.skipIf(!gpu.available)("attention", () => {
     const k = pair.gpu.tensor(values, { shape: [1, 6, 1, 8] });
     const q = randomTensor(pair.gpu, 1, [1, 3, 1, 8]);
     const mask = maskOf(pair.gpu, { ...PLAIN, batch: 1, keys: 6 }, (at) => at === 1);
-    const found = await attention(q, k, k, mask, { causal: true, scale: 0.3, position: 1 }).read();
+    const found = await attention(q, k, k, mask, undefined, {
+      causal: true,
+      scale: 0.3,
+      position: 1,
+    }).read();
     expect([...found].every(Number.isFinite)).toBe(true);
     // The key behind the first two queries is NaN: the third alone sees it.
-    const later = await attention(q, k, k, mask, { causal: true, scale: 0.3, position: 2 }).read();
+    const later = await attention(q, k, k, mask, undefined, {
+      causal: true,
+      scale: 0.3,
+      position: 2,
+    }).read();
     expect([...later].map((value) => Number.isFinite(value))).toEqual(
       Array.from({ length: 24 }, (_, at) => at < 16),
     );
@@ -206,7 +214,7 @@ describe.skipIf(!gpu.available)("attention", () => {
       pairs.map(async (pair) => {
         const attributes = { causal: true, scale: 0.5, position: 3 };
         await pair.agree((backend) => outputAndGradients(backend, sizes, attributes), 2e-5);
-        return attention(...inputs(pair.gpu, sizes), undefined, attributes).read();
+        return attention(...inputs(pair.gpu, sizes), undefined, undefined, attributes).read();
       }),
     );
     expect(outputs[0]).toEqual(outputs[1]);

@@ -1,5 +1,6 @@
 import type { Kernel } from "../../kernel.ts";
-import { attention, attentionBackward } from "./attention.ts";
+import { attentionBackward } from "./attention-backward.ts";
+import { attention } from "./attention.ts";
 import { crossEntropy, crossEntropyBackward } from "./loss.ts";
 import { rmsNorm, rmsNormBackward } from "./norm.ts";
 import { adamW } from "./optimizer.ts";

@@ -16,7 +16,8 @@ import {
   square,
 } from "@moiety/core";
 import { allOps } from "@moiety/core/ops";
-import { hiddenOf, logSumExpOf } from "../extension-fused-backward.ts";
+import { logSumExpOf } from "../attention-residual.ts";
+import { hiddenOf } from "../extension-fused-backward.ts";
 import type { FfnTensors } from "../l3-ffn-support.ts";
 
 /** Changes what a fused kernel gave, in place. */
@@ -112,7 +113,7 @@ function residualsOf(
     case "attention":
       return [
         logSumExpOf(
-          { q: x, k: second as Tensor, v: third as Tensor, mask: up },
+          { q: x, k: second as Tensor, mask: up, sinks: down },
           attributes as unknown as AttentionAttributes,
         ),
       ];

@@ -1,16 +1,21 @@
 import { type CpuBuffer, cpuDriver } from "@moiety/backend-cpu";
 import {
   type AnyOp,
+  type AttentionAttributes,
+  type Attributes,
   type Capabilities,
   type Driver,
   type DriverStatistics,
   type RunCall,
   type SpecVersion,
+  type Tensor,
   type TensorSpec,
   DeviceLostError,
   OutOfMemoryError,
+  attention,
 } from "@moiety/core";
 import { allOps } from "@moiety/core/ops";
+import { logSumExpOf } from "../../cases/attention-residual.ts";
 import { type TensorKernel, Workbench } from "./workbench.ts";
 
 /** Bytes of all live tensors. */
@@ -31,7 +36,8 @@ const FUSED: readonly AnyOp[] = allOps.filter(({ identity }) => identity.kernel 
  * inside), a limit to its memory, and a device that can be lost and comes back. It promises the bounds
  * of float32, which it keeps easily, as it sums in float64.
  *
- * Its backward kernels work from inputs alone; residuals are left as zeros.
+ * Its backward kernels work from inputs alone; residuals are left as zeros, but for that of attention,
+ * from which its sinks get their gradient.
  */
 export class BaseDriver implements Driver<CpuBuffer> {
   readonly specVersion: SpecVersion = 1;
@@ -97,7 +103,7 @@ export class BaseDriver implements Driver<CpuBuffer> {
     this.#watch(call.op.name);
     const fused = FUSED.find((op) => op.name === call.op.name);
     const handles = fused
-      ? this.runTensors(call, decompositionOf(fused))
+      ? this.runTensors(call, kernelOf(fused, call.residuals.length > 0))
       : this.#fitting(() => this.#honest.run(call));
     for (const handle of handles) this.#live.add(handle);
     return handles;
@@ -147,6 +153,25 @@ export class BaseDriver implements Driver<CpuBuffer> {
     if (!this.#lost && !handles.some((handle) => this.#dead.has(handle))) return;
     throw new DeviceLostError("the device was taken away; call recover() and upload again");
   }
+}
+
+/** What the driver runs for a fused op. */
+function kernelOf(op: AnyOp, keepsResiduals: boolean): TensorKernel {
+  const kernel = decompositionOf(op);
+  if (op.name !== attention.name || !keepsResiduals) return kernel;
+  return (inputs, attributes) => [
+    ...kernel(inputs, attributes),
+    residualOfAttention(inputs, attributes),
+  ];
+}
+
+/** The residual of attention by the book. */
+export function residualOfAttention(
+  [q, k, , mask, sinks]: readonly (Tensor | undefined)[],
+  attributes: Attributes,
+): Tensor {
+  if (!q || !k) throw new TypeError("attention was called without queries or keys");
+  return logSumExpOf({ q, k, mask, sinks }, attributes as unknown as AttentionAttributes);
 }
 
 /** The kernel that an op's decomposition is. */

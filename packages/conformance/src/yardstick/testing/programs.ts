@@ -137,10 +137,27 @@ export function examples(seed: number): Example[] {
         { data: [1, 1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 1], shape: [2, 7], dtype: "bool" },
       ],
       program: withGradients(3, ([q, k, v, mask]) =>
-        attention(q as Tensor, k as Tensor, v as Tensor, mask, {
+        attention(q as Tensor, k as Tensor, v as Tensor, mask, undefined, {
           causal: true,
           scale: 0.25,
           position: 2,
+        }),
+      ),
+    },
+    {
+      name: "attention with a window and sinks",
+      inputs: [
+        draw.floats([2, 5, 4, 16]),
+        draw.floats([2, 12, 2, 16]),
+        draw.floats([2, 12, 2, 8]),
+        draw.floats([4], 2),
+      ],
+      program: withGradients(4, ([q, k, v, sinks]) =>
+        attention(q as Tensor, k as Tensor, v as Tensor, undefined, sinks, {
+          causal: true,
+          scale: 0.25,
+          position: 7,
+          window: 4,
         }),
       ),
     },

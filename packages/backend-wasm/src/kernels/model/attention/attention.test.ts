@@ -56,11 +56,11 @@ function outputAndGradients(
   const { batch, queries, heads, valueWidth } = sizes;
   const direction = randomTensor(backend, 4, [batch, queries, heads, valueWidth]);
   const { grads } = valueAndGrad(([q, k, v]: readonly [Tensor, Tensor, Tensor]) =>
-    sum(mul(attention(q, k, v, mask, attributes), direction)),
+    sum(mul(attention(q, k, v, mask, undefined, attributes), direction)),
   )(given);
   // Gradients are compared as a whole: that of a query which sees one key is 0 but for rounding.
   const whole = (grads as readonly Tensor[]).map((gradient) => gradient.reshape([gradient.size]));
-  return [attention(...given, mask, attributes), ...whole];
+  return [attention(...given, mask, undefined, attributes), ...whole];
 }
 
 const CASES: readonly (readonly [string, Sizes, AttentionAttributes])[] = [
@@ -154,7 +154,7 @@ describe.each([{ threads: 1 }, { threads: 3, exact: true }])("attention with %o"
         slice(x, { starts: [0, 0, 0, 0], sizes: x.shape.with(1, keys) }),
       ) as [Tensor, Tensor];
       const attributes = { causal: true, scale: 0.4, position: 200 };
-      return attention(q, some, values, undefined, attributes).read();
+      return attention(q, some, values, undefined, undefined, attributes).read();
     };
     expect(await read(203)).toEqual(await read(300));
   });
@@ -163,7 +163,7 @@ describe.each([{ threads: 1 }, { threads: 3, exact: true }])("attention with %o"
     const sizes = { ...PLAIN, batch: 1, queries: 100, keys: 100, heads: 4, width: 21 };
     const [q, k, v] = inputs(pair.wasm, sizes);
     for (const mask of [undefined, maskOf(pair.wasm, sizes, (at) => at % 4 === 2)]) {
-      const all = await attention(q, k, v, mask, {
+      const all = await attention(q, k, v, mask, undefined, {
         causal: true,
         scale: 0.2,
         position: 0,
@@ -176,7 +176,7 @@ describe.each([{ threads: 1 }, { threads: 3, exact: true }])("attention with %o"
         [13, 11],
       ] as const) {
         const some = slice(q, { starts: [0, position, 0, 0], sizes: [1, count, 4, 21] });
-        const found = await attention(some, k, v, mask, {
+        const found = await attention(some, k, v, mask, undefined, {
           causal: true,
           scale: 0.2,
           position,
@@ -198,10 +198,14 @@ describe.each([{ threads: 1 }, { threads: 3, exact: true }])("attention with %o"
     for (const queries of [2, 6, 12]) {
       const q = randomTensor(backend, 1, [1, queries, 1, 8]);
       const position = 13 - queries;
-      const found = await attention(q, k, k, mask, { causal: true, scale: 0.3, position }).read();
+      const found = await attention(q, k, k, mask, undefined, {
+        causal: true,
+        scale: 0.3,
+        position,
+      }).read();
       expect([...found].every(Number.isFinite)).toBe(true);
       // One key more, which is NaN: the last query alone sees it.
-      const later = await attention(q, k, k, mask, {
+      const later = await attention(q, k, k, mask, undefined, {
         causal: true,
         scale: 0.3,
         position: position + 1,
@@ -225,7 +229,7 @@ describe.each([{ threads: 1 }, { threads: 3, exact: true }])("attention with %o"
     };
     const mask = maskOf(backend, sizes, isHidden);
     const { grads } = valueAndGrad(([q, k, v]: readonly [Tensor, Tensor, Tensor]) =>
-      sum(attention(q, k, v, mask, { causal: true, scale: 0.3, position: 0 })),
+      sum(attention(q, k, v, mask, undefined, { causal: true, scale: 0.3, position: 0 })),
     )([randomTensor(backend, 1, [1, 7, 2, 8]), strange(1), strange(2)]);
     for (const gradient of grads as readonly Tensor[]) {
       expect([...(await gradient.read())].every(Number.isFinite)).toBe(true);

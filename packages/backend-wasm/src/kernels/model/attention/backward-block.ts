@@ -37,10 +37,13 @@ export function copyBlock(
 export function addBlock(
   body: Body,
   sizes: {
+    /** The first panel that the block sees, and how many from there on. */
+    readonly firstPanel: I32;
     readonly panels: I32;
     readonly tiles: I32;
-    /** How many of the panels each tile sees: its factors end there. */
-    readonly tilePanels: I32;
+    /** Between which of these panels each tile has factors. */
+    readonly tileStarts: I32;
+    readonly tileEnds: I32;
     readonly tileBytes: I32;
     readonly panelBytes: I32;
   },
@@ -53,24 +56,28 @@ export function addBlock(
     readonly width: I32;
   },
 ): void {
-  const { panels, tiles, tilePanels, tileBytes, panelBytes } = sizes;
-  const [right, target] = [body.let(operands.rows), body.let(operands.sums)];
+  const { panels, tiles, tileStarts, tileEnds, tileBytes, panelBytes } = sizes;
+  const right = body.let(operands.rows);
+  const target = body.let(operands.sums.add(sizes.firstPanel.mul(PANEL_BLOCK)));
   const rest = body.let(operands.width);
   body.while(
     () => rest.gt(0),
     () => {
       const [left, to] = [body.let(operands.factors), body.let(target)];
-      // A tile sees no less than the one before it.
-      const skipped = body.int(0);
+      // A tile begins and ends no sooner than the one before it, and no later than that one ends.
+      const [skipped, begun] = [body.int(0), body.int(1)];
       body.for(0, panels, 1, (panel) => {
         body.while(
-          () => I32.load(wordAt(tilePanels, skipped)).leU(panel),
+          () => I32.load(wordAt(tileEnds, skipped)).leU(panel),
           () => body.increment(skipped, 1),
         );
+        const isNextBegun = (): I32 =>
+          begun.ltU(tiles).and(I32.load(wordAt(tileStarts, begun)).leU(panel));
+        body.while(isNextBegun, () => body.increment(begun, 1));
         addOuterProducts(body, {
           left: left.add(skipped.mul(tileBytes)),
           right: right.add(skipped.mul(TILE_ROWS * PANEL_ROW)),
-          tiles: body.let(tiles.sub(skipped)),
+          tiles: body.let(begun.sub(skipped)),
           tileBytes,
           to,
         });

@@ -7,10 +7,18 @@ import { PANEL, TILE_ROWS } from "../../products/tile.ts";
 import { wordAt } from "../../reduction/lanes.ts";
 import { rowSum, splat } from "../rows.ts";
 import { type BackwardArguments, type Unit, existing } from "./backward-unit.ts";
-import { type Sight, type TileProduct, eachKeyPanel, storeScores, sumOverKeys } from "./scores.ts";
+import {
+  type Sight,
+  type TileProduct,
+  eachKeyPanel,
+  sightOf,
+  storeScores,
+  sumOverKeys,
+} from "./scores.ts";
 import {
   type Pair,
   type RowPlace,
+  PANEL_BLOCK,
   PANEL_ROW,
   TILE_BLOCK,
   placeOf,
@@ -23,8 +31,12 @@ import { panelsOf } from "./statistics.ts";
 export interface Tile {
   /** The first row of the block. */
   readonly first: I32;
+  /** The first panel that the block sees. */
+  readonly firstPanel: I32;
   /** Its number in the block. */
   readonly tile: I32;
+  /** Bytes of a tile's powers or slopes. */
+  readonly tileBytes: I32;
   readonly panelBytes: I32;
 }
 
@@ -36,7 +48,8 @@ interface TileRows {
     readonly isThere: I32;
     readonly limit: I32;
   }[];
-  /** Panels that the last row sees. */
+  readonly sight: Sight;
+  /** Panels from the first that the first row sees to the last that the last one does. */
   readonly panels: I32;
   readonly powers: I32;
   readonly slopes: I32;
@@ -49,16 +62,17 @@ export function differentiateTile(
   tile: Tile,
   args: BackwardArguments,
 ): void {
-  const { pair, scratch, keysAcross, valuesAcross } = unit;
+  const { pair, scratch } = unit;
   const { width, valueWidth } = args;
-  const given = tileRows(body, unit, tile, args);
-  const { firstRow, rows, panels, powers, slopes } = given;
+  const { firstRow, rows, sight, panels, powers, slopes } = tileRows(body, unit, tile, args);
+  const keysFrom = (base: I32, columns: I32): I32 =>
+    base.add(sight.firstPanel.mul(columns).mul(PANEL_ROW));
   const scale = splat(body, args.scale);
   const addresses = (base: I32, columns: I32): I32[] =>
     rows.map(({ place }) => body.let(queryRow(base, pair, place, args, columns)));
-  const sight = sightOf(body, unit, given, args);
   const to = body.let(powers);
-  const product = { rows: addresses(args.q, width), keys: keysAcross, width, panels };
+  const keys = keysFrom(unit.keysAcross, width);
+  const product = { rows: addresses(args.q, width), keys, width, panels };
   eachKeyPanel(body, product, (panel, sums) => {
     for (const vector of sums.flat()) body.set(vector, vector.mul(scale));
     storeScores(body, to, sums, panel, sight);
@@ -68,23 +82,35 @@ export function differentiateTile(
   raiseAgain(body, { pair, firstRow, powers, panels, products }, args);
   const outer = {
     rows: addresses(args.gradient, valueWidth),
-    keys: valuesAcross,
+    keys: keysFrom(unit.valuesAcross, valueWidth),
     width: valueWidth,
     panels,
   };
   storeSlopes(body, { product: outer, products, scale, powers, slopes });
-  body.store(wordAt(scratch.tilePanels, tile.tile), panels);
+  storeEnds(body, scratch, tile, { start: sight.firstPanel.sub(tile.firstPanel), panels });
   const targets = rows.map(({ place, isThere }) =>
     body.let(queryRow(args.dq, pair, place, args, width).select(isThere, scratch.nowhere)),
   );
   const { panelBytes } = tile;
-  storeQueries(body, { targets, slopes, columns: unit.keyColumns, panels, panelBytes }, args);
+  const columns = unit.keyColumns.add(sight.firstPanel.mul(PANEL_BLOCK));
+  storeQueries(body, { targets, slopes, columns, panels, panelBytes }, args);
+}
+
+/** Stores where the panels begin and end that a tile sees. */
+function storeEnds(
+  body: Body,
+  { tileStarts, tileEnds }: Unit["scratch"],
+  { tile }: Tile,
+  { start, panels }: { readonly start: I32; readonly panels: I32 },
+): void {
+  body.store(wordAt(tileStarts, tile), start);
+  body.store(wordAt(tileEnds, tile), start.add(panels));
 }
 
 /** Rows that are not there stand for the last one, and see no key. */
 function tileRows(
   body: Body,
-  { pair, scratch }: Unit,
+  { pair, scratch, mask }: Unit,
   tile: Tile,
   args: BackwardArguments,
 ): TileRows {
@@ -95,23 +121,19 @@ function tileRows(
     const isThere = body.let(wanted.ltU(args.rows));
     return { place, isThere, limit: body.let(place.limit.mul(isThere)) };
   });
-  const offset = body.let(tile.tile.mul(args.panels).mul(TILE_BLOCK));
+  const last = rows.at(-1) ?? missing();
+  const limits = rows.map(({ limit }) => limit);
+  const isWhole = args.mask.eq(0).and(last.isThere);
+  const sight = sightOf(body, { limits, mask, isWhole }, args);
+  const start = sight.firstPanel.sub(tile.firstPanel);
+  const offset = body.let(tile.tile.mul(tile.tileBytes).add(start.mul(TILE_BLOCK)));
   return {
     firstRow,
     rows,
-    panels: body.let(panelsOf((rows.at(-1) ?? missing()).place.limit)),
+    sight,
+    panels: body.let(panelsOf(last.place.limit).sub(sight.firstPanel)),
     powers: body.let(scratch.powers.add(offset)),
     slopes: body.let(scratch.slopes.add(offset)),
-  };
-}
-
-function sightOf(body: Body, { mask }: Unit, { rows }: TileRows, args: BackwardArguments): Sight {
-  const [first, last] = [rows[0] ?? missing(), rows.at(-1) ?? missing()];
-  const isWhole = args.mask.eq(0).and(last.isThere);
-  return {
-    limits: rows.map(({ limit }) => limit),
-    clearPanels: body.let(first.limit.shrU(3).select(isWhole, 0)),
-    mask,
   };
 }
 

@@ -27,8 +27,10 @@ export interface Scratch {
   readonly slopes: I32;
   readonly queries: I32;
   readonly gradients: I32;
-  /** A word for each tile of a block: panels that it sees. */
-  readonly tilePanels: I32;
+  /** A word for each tile of a block: the first panel that it sees, counted from the block's first. */
+  readonly tileStarts: I32;
+  /** The same of the panel behind its last one. */
+  readonly tileEnds: I32;
   /** A word for each row of a tile: the product of its output with its gradient. */
   readonly products: I32;
   /** Where the gradient of a row goes that is not there. */
@@ -51,6 +53,7 @@ export const BACKWARD_PARAMETERS: typeof SHAPE_PARAMETERS &
     | "valueSums"
     | "scratch"
     | "scratchBytes"
+    | "blockPanels"
     | "blocks"
     | "chunks"
     | "units"
@@ -72,6 +75,8 @@ export const BACKWARD_PARAMETERS: typeof SHAPE_PARAMETERS &
   valueSums: I32,
   scratch: I32,
   scratchBytes: I32,
+  /** Panels that a block sees at most. */
+  blockPanels: I32,
   blocks: I32,
   chunks: I32,
   units: I32,
@@ -135,21 +140,22 @@ export function unitOf(
 /** Takes a task's memory apart. */
 export function scratchOf(body: Body, args: BackwardArguments, task: I32): Scratch {
   const powers = body.let(args.scratch.add(task.mul(args.scratchBytes)));
-  const tiles = args.panels.mul(TILE_BLOCK * BLOCK_TILES);
+  const tiles = args.blockPanels.mul(TILE_BLOCK * BLOCK_TILES);
   const slopes = body.let(powers.add(tiles));
   const queries = body.let(slopes.add(tiles));
   const gradients = body.let(queries.add(panelsOf(args.width).mul(BLOCK_PANEL)));
   const products = body.let(gradients.add(panelsOf(args.valueWidth).mul(BLOCK_PANEL)));
-  const tilePanels = body.let(products.add(PANEL_ROW));
-  const nowhere = body.let(tilePanels.add(BLOCK_TILES * 4));
-  return { powers, slopes, queries, gradients, products, tilePanels, nowhere };
+  const tileStarts = body.let(products.add(PANEL_ROW));
+  const tileEnds = body.let(tileStarts.add(BLOCK_TILES * 4));
+  const nowhere = body.let(tileEnds.add(BLOCK_TILES * 4));
+  return { powers, slopes, queries, gradients, products, tileStarts, tileEnds, nowhere };
 }
 
 /** Bytes that {@link scratchOf} gives out, a multiple of a cache line. */
-export function scratchBytes({ panels, width, valueWidth }: AttentionShape): number {
+export function scratchBytes({ width, valueWidth }: AttentionShape, blockPanels: number): number {
   const columns = columnPanels(width) + columnPanels(valueWidth);
-  const nowhere = PANEL_ROW + BLOCK_TILES * 4 + columnPanels(width) * PANEL_ROW;
-  const bytes = 2 * BLOCK_TILES * panels * TILE_BLOCK + columns * BLOCK_PANEL + nowhere;
+  const nowhere = PANEL_ROW + 2 * BLOCK_TILES * 4 + columnPanels(width) * PANEL_ROW;
+  const bytes = 2 * BLOCK_TILES * blockPanels * TILE_BLOCK + columns * BLOCK_PANEL + nowhere;
   return Math.ceil(bytes / LINE) * LINE;
 }
 

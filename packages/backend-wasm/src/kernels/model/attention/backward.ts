@@ -3,7 +3,7 @@ import type { Body } from "../../../emit/body.ts";
 import { I32 } from "../../../emit/scalars.ts";
 import type { Kernel, KernelCall } from "../../../kernel.ts";
 import { type Routine, defineRoutine } from "../../../routine.ts";
-import { TILE_ROWS } from "../../products/tile.ts";
+import { PANEL, TILE_ROWS } from "../../products/tile.ts";
 import { addBlock, copyBlock } from "./backward-block.ts";
 import { differentiateTile } from "./backward-tile.ts";
 import {
@@ -25,10 +25,13 @@ import {
   attentionShape,
   columnPanels,
   eachUnit,
+  firstOfMask,
+  firstSeen,
+  panelsOfRows,
   placeOf,
   unitsPerTask,
 } from "./shape.ts";
-import { panelsOf } from "./statistics.ts";
+import { panelOf, panelsOf } from "./statistics.ts";
 
 /** Pairs are cut into parts with sums of their own until there are about so many. */
 const TASKS = 16;
@@ -71,15 +74,21 @@ function differentiateBlock(
   const rest = body.let(args.rows.sub(first));
   const rows = body.let(rest.minU(I32.const(BLOCK_ROWS)));
   const tiles = body.let(rows.add(TILE_ROWS - 1).divU(TILE_ROWS));
+  const top = placeOf(body, unit.pair, first, args);
   const last = placeOf(body, unit.pair, body.let(first.add(rows).sub(1)), args);
-  const blockPanels = body.let(panelsOf(last.limit));
+  const firstPanel = body.let(panelOf(firstSeen(top.limit, args)));
+  const tileBytes = body.let(args.blockPanels.mul(TILE_BLOCK));
   copyBlock(body, unit, { first, tiles }, args);
-  body.for(0, tiles, 1, (tile) => differentiateTile(body, unit, { first, tile, panelBytes }, args));
+  body.for(0, tiles, 1, (tile) =>
+    differentiateTile(body, unit, { first, firstPanel, tile, tileBytes, panelBytes }, args),
+  );
   const sizes = {
-    panels: blockPanels,
+    firstPanel,
+    panels: body.let(panelsOf(last.limit).sub(firstPanel)),
     tiles,
-    tilePanels: scratch.tilePanels,
-    tileBytes: body.let(args.panels.mul(TILE_BLOCK)),
+    tileStarts: scratch.tileStarts,
+    tileEnds: scratch.tileEnds,
+    tileBytes,
     panelBytes,
   };
   addBlock(body, sizes, {
@@ -125,14 +134,16 @@ function launchGradients(
     readonly units: number;
   },
 ): void {
-  const { rows, seen, width, valueWidth } = shape;
+  const { rows, width, valueWidth } = shape;
   const [k, v] = [call.input(1), call.input(2)];
   const mask = call.optional(6);
   const { scale } = call.attributes<AttentionAttributes>();
-  const work = Math.ceil((rows / places.chunks) * seen * (3 * width + 2 * valueWidth));
+  const blockPanels = panelsOfRows(BLOCK_ROWS, shape);
+  const keysOfRow = blockPanels * PANEL;
+  const work = Math.ceil((rows / places.chunks) * keysOfRow * (3 * width + 2 * valueWidth));
   const perTask = unitsPerTask(work);
   const tasks = Math.ceil(places.units / perTask);
-  const taskBytes = scratchBytes(shape);
+  const taskBytes = scratchBytes(shape, blockPanels);
   call.launch(
     attentionGradients,
     {
@@ -143,12 +154,13 @@ function launchGradients(
       output: call.input(3).address,
       kept: call.input(4).address,
       gradient: call.input(5).address,
-      mask: mask?.address ?? 0,
+      mask: firstOfMask(mask, shape),
       keysAcross: transposedPanels(call, shape, k, width),
       keyColumns: panelsOfColumns(call, shape, k, width, mask).address,
       valuesAcross: transposedPanels(call, shape, v, valueWidth),
       scratch: call.temporary(tasks * taskBytes),
       scratchBytes: taskBytes,
+      blockPanels,
       perTask,
     },
     tasks,

@@ -13,6 +13,8 @@ import {
   PANEL_ROW,
   columnPanels,
   eachUnit,
+  firstKeys,
+  firstOfMask,
   keyRows,
   pairOf,
 } from "./shape.ts";
@@ -147,11 +149,11 @@ export function panelsOfColumns(
     copyToPanels,
     {
       ...shape,
-      from: source.address,
+      from: firstKeys(source, shape, width),
       to: address,
       width,
       columnPanels: panels,
-      mask: mask?.address ?? 0,
+      mask: firstOfMask(mask, shape),
       flags,
       units,
       perTask,

@@ -18,7 +18,10 @@ import {
 /** What one number of a row costs, in multiplications and additions. */
 const COST = 8;
 
-/** Adds the chunks' sums, in order, for each key of a pair; keys that nobody sees get zeros. A unit is a key. */
+/**
+ * Adds the chunks' sums, in order, for each key of a pair; keys that nobody sees get zeros. A unit is a
+ * key.
+ */
 const gatherSums = /*#__PURE__*/ defineRoutine(
   "attentionGather",
   {
@@ -27,6 +30,7 @@ const gatherSums = /*#__PURE__*/ defineRoutine(
     capacity: I32,
     keyHeads: I32,
     width: I32,
+    skipped: I32,
     seen: I32,
     panels: I32,
     chunks: I32,
@@ -42,9 +46,11 @@ const gatherSums = /*#__PURE__*/ defineRoutine(
       const key = body.let(unit.sub(number.mul(capacity)));
       const first = keyRows(args.to, pairOf(body, number, args), args, width);
       const to = body.let(first.add(key.mul(keyHeads).mul(width).shl(2)));
-      const from = args.sums.add(number.mul(chunks).mul(chunkBytes)).add(key.mul(PANEL_ROW));
+      const place = body.let(key.sub(args.skipped));
+      const from = args.sums.add(number.mul(chunks).mul(chunkBytes)).add(place.mul(PANEL_ROW));
       const source = body.let(from);
-      const counted = body.let(chunks.select(key.ltU(seen), 0));
+      // A skipped key's place is beyond every other one without its sign.
+      const counted = body.let(chunks.select(place.ltU(seen), 0));
       const rest = body.let(width);
       body.while(
         () => rest.gt(0),

@@ -13,11 +13,11 @@ export { attentionBackward } from "./backward.ts";
 /** `attention`; its residual is the logarithm of each row's sum of powers. */
 export const attention: Kernel = (call) => {
   const shape = attentionShape(call);
-  const mask = call.optional(3);
+  const [mask, sinks] = [call.optional(3), call.optional(4)?.address ?? 0];
   const output = call.make(0);
   const residual = call.keepsResiduals ? call.make(1) : undefined;
   const outputs = residual ? [output, residual] : [output];
-  const results = { mask, y: output.address, kept: residual?.address ?? 0 };
+  const results = { mask, sinks, y: output.address, kept: residual?.address ?? 0 };
   if (shape.pairs * shape.rows === 0) return outputs;
   // Few rows read keys and values where they lie; more are worth packing them for tiles.
   if (shape.rows <= ROWS_AT_ONCE || shape.seen === 0) {

@@ -10,6 +10,7 @@ import {
   type AttentionShape,
   PANEL_ROW,
   eachUnit,
+  firstKeys,
   keyRows,
   pairOf,
   unitsPerTask,
@@ -105,7 +106,7 @@ export function transposedPanels(
   const perTask = packUnits(width);
   call.launch(
     packTransposed,
-    { ...shape, from: source.address, to, width, units, perTask },
+    { ...shape, from: firstKeys(source, shape, width), to, width, units, perTask },
     Math.ceil(units / perTask),
   );
   return to;

@@ -19,6 +19,7 @@ export const ROW_PARAMETERS: typeof SHAPE_PARAMETERS &
     | "k"
     | "v"
     | "mask"
+    | "sinks"
     | "scratch"
     | "scratchBytes"
     | "scoreBytes"
@@ -35,6 +36,7 @@ export const ROW_PARAMETERS: typeof SHAPE_PARAMETERS &
   k: I32,
   v: I32,
   mask: I32,
+  sinks: I32,
   scratch: I32,
   scratchBytes: I32,
   /** Bytes of one row's scores. */
@@ -55,7 +57,9 @@ export interface Batch {
   readonly pair: Pair;
   readonly first: I32;
   readonly count: I32;
-  /** Panels that the last of them sees. */
+  /** The first panel that one of them sees. */
+  readonly firstPanel: I32;
+  /** Panels from there to the last one that one of them sees. */
   readonly panels: I32;
   /** Address of the batch's words of the mask; 0 without one. */
   readonly mask: I32;

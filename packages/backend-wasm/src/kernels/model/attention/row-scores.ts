@@ -2,15 +2,15 @@ import type { Body } from "../../../emit/body.ts";
 import type { I32 } from "../../../emit/scalars.ts";
 import { F32x4, I32x4 } from "../../../emit/vectors.ts";
 import { PANEL } from "../../products/tile.ts";
-import { lanesBelow, wordAt } from "../../reduction/lanes.ts";
+import { lanesBetween, wordAt } from "../../reduction/lanes.ts";
 import { LOWEST, splat } from "../rows.ts";
 import { packColumns, panelRows } from "./pack.ts";
 import { type Batch, type RowArguments, PANELS_AT_ONCE, VECTOR, eachRow } from "./row-batch.ts";
-import { PANEL_ROW, keyRows, queryRow } from "./shape.ts";
+import { PANEL_ROW, firstSeen, keyRows, queryRow } from "./shape.ts";
 
 /** The scores of a batch with all keys that its last row sees. */
 export function scoreBatch(body: Body, batch: Batch, args: RowArguments): void {
-  const { pair, panels, mask, packed } = batch;
+  const { pair, firstPanel, panels, mask, packed } = batch;
   const { width, keyHeads, seen } = args;
   const stride = body.let(keyHeads.mul(width).shl(2));
   const keys = body.let(keyRows(args.k, pair, args, width));
@@ -18,7 +18,8 @@ export function scoreBatch(body: Body, batch: Batch, args: RowArguments): void {
   const panelBytes = body.let(width.mul(PANEL_ROW));
   body.for(0, panels, PANELS_AT_ONCE, (panel) => {
     for (let next = 0; next < PANELS_AT_ONCE; next++) {
-      const rows = panelRows(body, keys, body.let(panel.add(next)), { seen, stride });
+      const number = body.let(firstPanel.add(panel).add(next));
+      const rows = panelRows(body, keys, number, { seen, stride });
       const to = body.let(packed.add(panelBytes.mul(next)));
       packColumns(body, rows, width, to);
     }
@@ -27,7 +28,9 @@ export function scoreBatch(body: Body, batch: Batch, args: RowArguments): void {
       const sums = productsWith(body, query, { packed, panelBytes, width });
       const row = batch.scores.add(index.mul(args.scoreBytes));
       const to = body.let(row.add(panel.mul(PANEL_ROW)));
-      storeScores(body, to, sums, { scale, first: panel.mul(PANEL), limit: place.limit, mask });
+      const first = firstPanel.add(panel).mul(PANEL);
+      const range = { first, limit: place.limit, begin: firstSeen(place.limit, args) };
+      storeScores(body, to, sums, { scale, mask, ...range });
     });
   });
 }
@@ -60,12 +63,20 @@ function storeScores(
   body: Body,
   to: I32,
   sums: readonly F32x4[],
-  given: { readonly scale: F32x4; readonly first: I32; readonly limit: I32; readonly mask: I32 },
+  given: {
+    readonly scale: F32x4;
+    readonly first: I32;
+    readonly begin: I32;
+    readonly limit: I32;
+    readonly mask: I32;
+  },
 ): void {
   const { scale, limit, mask } = given;
   const first = body.let(given.first);
+  const begin = body.let(given.begin);
   for (const [index, sum] of sums.entries()) {
-    const shown = body.let(lanesBelow(limit.sub(first).sub(index * 4)));
+    const start = first.add(index * 4);
+    const shown = body.let(lanesBetween(begin.sub(start), limit.sub(start)));
     body.if(mask, () => {
       const words = I32x4.load(wordAt(mask, first), index * VECTOR);
       body.set(shown, shown.and(words.ne(I32x4.const(0))));

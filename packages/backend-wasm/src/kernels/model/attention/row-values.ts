@@ -4,14 +4,14 @@ import { F32x4 } from "../../../emit/vectors.ts";
 import { PANEL } from "../../products/tile.ts";
 import { wordAt } from "../../reduction/lanes.ts";
 import { type Batch, type RowArguments, VECTOR, eachRow } from "./row-batch.ts";
-import { PANEL_ROW, keyRows } from "./shape.ts";
+import { PANEL_ROW, firstSeen, keyRows } from "./shape.ts";
 
 /** Vectors of columns that are summed side by side. */
 const SIDE_BY_SIDE = [8, 2, 1] as const;
 
 /** Sums the values of the keys that each row sees, 8 keys at a time, in memory. */
 export function sumValues(body: Body, batch: Batch, args: RowArguments): void {
-  const { pair, panels, mask } = batch;
+  const { pair, firstPanel, panels, mask } = batch;
   const stride = body.let(args.keyHeads.mul(args.valueWidth).shl(2));
   const values = body.let(keyRows(args.v, pair, args, args.valueWidth));
   const vectors = body.let(args.valueWidth.add(3).shrU(2));
@@ -20,17 +20,19 @@ export function sumValues(body: Body, batch: Batch, args: RowArguments): void {
     body.fillBytes(sums.add(VECTOR), 0, vectors.mul(VECTOR));
   });
   body.for(0, panels, 1, (panel) => {
-    const first = body.let(panel.mul(PANEL));
+    const first = body.let(firstPanel.add(panel).mul(PANEL));
     const from = body.let(values.add(first.mul(stride)));
     eachRow(body, batch, args, ({ limit }, index) => {
       const row = batch.scores.add(index.mul(args.scoreBytes));
       const shares = body.let(row.add(panel.mul(PANEL_ROW)));
       const sums = body.let(batch.sums.add(index.mul(args.sumBytes)).add(VECTOR));
-      const clear = limit.geU(first.add(PANEL)).and(mask.eq(0));
+      const begin = body.let(firstSeen(limit, args));
+      const isWhole = begin.leU(first).and(limit.geU(first.add(PANEL)));
+      const range = { first, begin, limit, mask };
       body.if(
-        clear,
+        isWhole.and(mask.eq(0)),
         () => addValues(body, { sums, shares, values: from, stride, vectors }, PANEL),
-        () => addSome(body, { sums, shares, values: from, stride, vectors, first, limit, mask }),
+        () => addSome(body, { sums, shares, values: from, stride, vectors, ...range }),
       );
     });
   });
@@ -77,12 +79,19 @@ function addValues(body: Body, given: ValueSums, keys: number): void {
 /** Adds one key after the other, those that the row sees alone: others may be no numbers. */
 function addSome(
   body: Body,
-  given: ValueSums & { readonly first: I32; readonly limit: I32; readonly mask: I32 },
+  given: ValueSums & {
+    readonly first: I32;
+    readonly begin: I32;
+    readonly limit: I32;
+    readonly mask: I32;
+  },
 ): void {
-  const { first, limit, mask, stride } = given;
-  const [shares, values] = [body.let(given.shares), body.let(given.values)];
+  const { first, begin, limit, mask, stride } = given;
+  const skipped = body.let(begin.sub(begin.minU(first)));
+  const shares = body.let(given.shares.add(skipped.shl(2)));
+  const values = body.let(given.values.add(skipped.mul(stride)));
   const end = body.let(first.add(PANEL));
-  body.for(first, body.let(end.minU(limit)), 1, (key) => {
+  body.for(body.let(first.add(skipped)), body.let(end.minU(limit)), 1, (key) => {
     const shown = body.int(1);
     body.if(mask, () => body.set(shown, I32.load(wordAt(mask, key))));
     body.if(shown, () => addValues(body, { ...given, shares, values }, 1));

@@ -4,6 +4,7 @@ import { I32 } from "../../../emit/scalars.ts";
 import { F32x4 } from "../../../emit/vectors.ts";
 import type { KernelCall, Operand } from "../../../kernel.ts";
 import { type Routine, defineRoutine } from "../../../routine.ts";
+import { PANEL } from "../../products/tile.ts";
 import { storeLanes, wordAt } from "../../reduction/lanes.ts";
 import {
   type Batch,
@@ -22,13 +23,25 @@ import {
   LINE,
   PANEL_ROW,
   eachUnit,
+  firstKeys,
+  firstOfMask,
+  firstSeen,
   pairOf,
+  panelsOfRows,
   placeOf,
   queryRow,
   statisticsWord,
   unitsPerTask,
 } from "./shape.ts";
-import { divisor, keepLogarithm, maskOf, panelsOf, shareOf } from "./statistics.ts";
+import {
+  divisor,
+  keepLogarithm,
+  maskOf,
+  panelOf,
+  panelsOf,
+  shareOf,
+  sinkOf,
+} from "./statistics.ts";
 
 /**
  * Few rows at a time, on keys and values where they lie: for decoding, and for values that are not
@@ -47,9 +60,11 @@ const attentionRows = /*#__PURE__*/ defineRoutine(
       body.for(0, args.rows, ROWS_AT_ONCE, (first) => {
         const rest = body.let(args.rows.sub(first));
         const count = body.let(rest.minU(I32.const(ROWS_AT_ONCE)));
+        const top = placeOf(body, pair, first, args);
         const last = placeOf(body, pair, body.let(first.add(count).sub(1)), args);
-        const panels = body.let(panelsOf(last.limit));
-        const batch = { pair, first, count, panels, mask, scores, sums, packed };
+        const firstPanel = body.let(panelOf(firstSeen(top.limit, args)));
+        const panels = body.let(panelsOf(last.limit).sub(firstPanel));
+        const batch = { pair, first, count, firstPanel, panels, mask, scores, sums, packed };
         scoreBatch(body, batch, args);
         raiseBatch(body, batch, args);
         sumValues(body, batch, args);
@@ -63,7 +78,8 @@ const attentionRows = /*#__PURE__*/ defineRoutine(
 function raiseBatch(body: Body, batch: Batch, args: RowArguments): void {
   eachRow(body, batch, args, (place, index) => {
     const scores = batch.scores.add(index.mul(args.scoreBytes));
-    const { greatest, sum } = raiseScores(body, scores, batch.panels, PANEL_ROW);
+    const sink = sinkOf(body, args.sinks, place.head);
+    const { greatest, sum } = raiseScores(body, { row: scores, sink }, batch.panels, PANEL_ROW);
     body.if(args.kept, () =>
       keepLogarithm(body, statisticsWord(args.kept, batch.pair, place, args), greatest, sum),
     );
@@ -85,31 +101,37 @@ function storeBatch(body: Body, batch: Batch, args: RowArguments): void {
   });
 }
 
+/** What an attention reads beside q, k and v, and where its results go. */
+export interface Results {
+  readonly mask: Operand | undefined;
+  /** Address of a word for each query head; 0 without sinks. */
+  readonly sinks: number;
+  readonly y: number;
+  /** Address of the residual; 0 where it is not wanted. */
+  readonly kept: number;
+}
+
 /** Runs an attention row by row. */
-export function launchRows(
-  call: KernelCall,
-  shape: AttentionShape,
-  results: { readonly mask: Operand | undefined; readonly y: number; readonly kept: number },
-): void {
-  const { pairs, rows, seen, width, valueWidth, panels } = shape;
-  const perTask = unitsPerTask(rows * seen * (width + valueWidth));
+export function launchRows(call: KernelCall, shape: AttentionShape, results: Results): void {
+  const { pairs, rows, width, valueWidth } = shape;
+  const panels = panelsOfRows(ROWS_AT_ONCE, shape);
+  const perTask = unitsPerTask(rows * panels * PANEL * (width + valueWidth));
   const tasks = Math.ceil(pairs / perTask);
   const scoreBytes = Math.ceil(panels / PANELS_AT_ONCE) * PANELS_AT_ONCE * PANEL_ROW;
   const sumBytes = VECTOR + Math.ceil(valueWidth / 4) * VECTOR;
   const packedBytes = PANELS_AT_ONCE * width * PANEL_ROW;
   const bytes = ROWS_AT_ONCE * (scoreBytes + sumBytes) + packedBytes;
   const scratchBytes = Math.ceil(bytes / LINE) * LINE;
-  const [q, k, v] = [0, 1, 2].map((index) => call.input(index).address) as [number, number, number];
   const { scale } = call.attributes<AttentionAttributes>();
   call.launch(
     attentionRows,
     {
       ...shape,
       ...results,
-      mask: results.mask?.address ?? 0,
-      q,
-      k,
-      v,
+      mask: firstOfMask(results.mask, shape),
+      q: call.input(0).address,
+      k: firstKeys(call.input(1), shape, width),
+      v: firstKeys(call.input(2), shape, valueWidth),
       scale,
       scratch: call.temporary(tasks * scratchBytes),
       scratchBytes,

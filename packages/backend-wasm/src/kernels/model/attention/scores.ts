@@ -3,9 +3,10 @@ import type { I32 } from "../../../emit/scalars.ts";
 import { F32x4, I32x4 } from "../../../emit/vectors.ts";
 import { expNormal4 } from "../../functions/index.ts";
 import { type Sums, PANEL, TILE_ROWS, addProducts, zeroSums } from "../../products/tile.ts";
-import { acrossLanes, lanesBelow, wordAt } from "../../reduction/lanes.ts";
+import { acrossLanes, lanesBetween, wordAt } from "../../reduction/lanes.ts";
 import { LOWEST } from "../rows.ts";
-import { PANEL_BLOCK, PANEL_ROW, TILE_BLOCK } from "./shape.ts";
+import { type ShapeArguments, PANEL_BLOCK, PANEL_ROW, TILE_BLOCK, firstSeen } from "./shape.ts";
+import { panelOf, panelsOf } from "./statistics.ts";
 
 /** Keys whose sums {@link addOuterProducts} holds in registers: with two vectors each. */
 const KEYS_AT_ONCE = 4;
@@ -39,22 +40,49 @@ export function eachKeyPanel(
 
 /** Which keys rows see. */
 export interface Sight {
-  /** For each row, how many keys. */
+  /** For each row, the key behind the last one. */
   readonly limits: readonly I32[];
-  /** Panels that all rows see whole. */
+  /** How many keys a row sees at most. */
+  readonly window: I32;
+  /** The panel with which the products begin. */
+  readonly firstPanel: I32;
+  /** The first of the panels that all rows see whole. */
+  readonly clearFrom: I32;
+  /** How many these are. */
   readonly clearPanels: I32;
   /** Address of the batch's words of the mask; 0 without one. */
   readonly mask: I32;
 }
 
-/** Stores scores, 8 keys of each row after the other; hidden ones become {@link LOWEST}. */
-export function storeScores(
+/** What rows see, in ascending order, whose products begin with the panel of their first key. */
+export function sightOf(
   body: Body,
-  to: I32,
-  scores: Sums,
-  panel: I32,
-  { limits, clearPanels, mask }: Sight,
-): void {
+  rows: {
+    readonly limits: readonly I32[];
+    readonly mask: I32;
+    /** Whether all of them are there, and no key is hidden. */
+    readonly isWhole: I32;
+  },
+  { window }: Pick<ShapeArguments, "window">,
+): Sight {
+  const { limits, mask, isWhole } = rows;
+  const [first, last] = [limits[0] ?? missing(), limits.at(-1) ?? missing()];
+  const clearFrom = body.let(panelsOf(firstSeen(last, { window })));
+  const clearTo = body.let(panelOf(first));
+  return {
+    limits,
+    window,
+    firstPanel: body.let(panelOf(firstSeen(first, { window }))),
+    clearFrom,
+    clearPanels: body.let(clearTo.sub(clearFrom.minU(clearTo)).select(isWhole, 0)),
+    mask,
+  };
+}
+
+/** Stores scores, 8 keys of each row after the other; hidden ones become {@link LOWEST}. */
+export function storeScores(body: Body, to: I32, scores: Sums, panel: I32, sight: Sight): void {
+  const { limits, clearPanels, mask } = sight;
+  const number = body.let(sight.firstPanel.add(panel));
   const storeAll = (change: (vector: F32x4, row: number, half: number) => F32x4): void => {
     for (const [row, vectors] of scores.entries()) {
       for (const [half, vector] of vectors.entries()) {
@@ -63,10 +91,10 @@ export function storeScores(
     }
   };
   body.if(
-    panel.ltU(clearPanels),
+    number.sub(sight.clearFrom).ltU(clearPanels),
     () => storeAll((vector) => vector),
     () => {
-      const first = body.let(panel.mul(PANEL));
+      const first = body.let(number.mul(PANEL));
       const shown = [0, 1].map((half) => {
         const all = body.let(I32x4.const(-1));
         body.if(mask, () => {
@@ -76,8 +104,10 @@ export function storeScores(
         return all;
       });
       storeAll((vector, row, half) => {
-        const below = lanesBelow((limits[row] ?? missing()).sub(first).sub(half * 4));
-        return below.and(shown[half] ?? missing()).choose(vector, F32x4.const(LOWEST));
+        const limit = limits[row] ?? missing();
+        const start = first.add(half * 4);
+        const inside = lanesBetween(firstSeen(limit, sight).sub(start), limit.sub(start));
+        return inside.and(shown[half] ?? missing()).choose(vector, F32x4.const(LOWEST));
       });
     },
   );
@@ -86,15 +116,21 @@ export function storeScores(
 /** What the shares of a row were made with, each in every lane of a local. */
 export interface RowStatistics {
   readonly greatest: F32x4;
-  /** 0 where the row sees no key. */
+  /** 0 where the row sees neither a key nor a sink. */
   readonly sum: F32x4;
 }
 
 /**
  * Turns a row's scores into e^(score − greatest), in place: 8 at `row`, the next 8 at `row + stride`.
- * The order of the sum does not depend on the stride, nor on hidden scores behind the last one.
+ * The power of the sink counts in the sum. The order of the sum does not depend on the stride, nor on
+ * hidden scores before the first one and behind the last one.
  */
-export function raiseScores(body: Body, row: I32, panels: I32, stride: number): RowStatistics {
+export function raiseScores(
+  body: Body,
+  { row, sink }: { readonly row: I32; readonly sink: F32x4 },
+  panels: I32,
+  stride: number,
+): RowStatistics {
   const tops = [0, 1].map(() => body.let(F32x4.const(LOWEST)));
   const [top = missing(), other = missing()] = tops;
   const at = body.let(row);
@@ -106,7 +142,8 @@ export function raiseScores(body: Body, row: I32, panels: I32, stride: number): 
   });
   body.set(top, top.pmax(other));
   const greatest = acrossLanes(body, top, F32x4, (a, b) => a.pmax(b));
-  // A row without keys: LOWEST less the greatest float is −∞, whose power is 0.
+  body.set(greatest, greatest.pmax(sink));
+  // A row without keys and sink: LOWEST less the greatest float is −∞, whose power is 0.
   const nothing = greatest.eq(F32x4.const(LOWEST));
   const shift = body.let(nothing.choose(F32x4.const(-LOWEST), greatest));
   const sums = [0, 1].map(() => body.let(F32x4.const(0)));
@@ -121,7 +158,9 @@ export function raiseScores(body: Body, row: I32, panels: I32, stride: number): 
     body.increment(at, stride);
   });
   body.set(sum, sum.add(second));
-  return { greatest, sum: acrossLanes(body, sum, F32x4, (a, b) => a.add(b)) };
+  const all = acrossLanes(body, sum, F32x4, (a, b) => a.add(b));
+  body.set(all, all.add(expNormal4(body, sink.sub(shift))));
+  return { greatest, sum: all };
 }
 
 /**

@@ -2,12 +2,13 @@ import type { Words } from "../../../routine.ts";
 import { type AttentionAttributes, type Shape } from "@moiety/core";
 import { I32 } from "../../../emit/scalars.ts";
 import type { Body } from "../../../emit/body.ts";
-import type { KernelCall } from "../../../kernel.ts";
+import type { KernelCall, Operand } from "../../../kernel.ts";
 import { PANEL, TILE_ROWS } from "../../products/tile.ts";
 
 /**
  * Sizes of an attention. The queries of all heads that share a key head are its rows: row r is query
- * ⌊r/group⌋ of the head r mod group among these.
+ * ⌊r/group⌋ of the head r mod group among these. Keys are counted from the first panel on in which
+ * somebody sees one: those before it lie before every window.
  */
 export interface AttentionShape {
   readonly queries: number;
@@ -23,22 +24,29 @@ export interface AttentionShape {
   readonly pairs: number;
   /** Rows of a pair. */
   readonly rows: number;
-  /** Keys that anybody sees: the first ones. */
+  /** Keys before the first panel in which somebody sees one. */
+  readonly skipped: number;
+  /** Keys behind the skipped ones, up to the last one that anybody sees. */
   readonly seen: number;
   /** {@link seen} in panels of 8 keys. */
   readonly panels: number;
   /** Query i sees the keys below `firstLimit + i · limitStep`. */
   readonly firstLimit: number;
   readonly limitStep: number;
+  /** And of these the last ones, so many. */
+  readonly window: number;
 }
 
 /** Reads the sizes of a call of `attention` or of its backward. */
 export function attentionShape(call: KernelCall): AttentionShape {
   const [batch = 0, queries = 0, heads = 0, width = 0]: Shape = call.input(0).shape;
   const [, capacity = 0, keyHeads = 0, valueWidth = 0]: Shape = call.input(2).shape;
-  const { causal, position } = call.attributes<AttentionAttributes>();
+  const { causal, position, window = capacity } = call.attributes<AttentionAttributes>();
   const group = keyHeads === 0 ? 0 : heads / keyHeads;
-  const seen = causal ? Math.min(capacity, position + queries) : capacity;
+  const before = causal ? Math.max(0, position + 1 - window) : 0;
+  // Whole panels, so that a key has the same place in its panel whatever else is seen.
+  const skipped = Math.floor(before / PANEL) * PANEL;
+  const seen = (causal ? Math.min(capacity, position + queries) : capacity) - skipped;
   return {
     queries,
     heads,
@@ -49,11 +57,34 @@ export function attentionShape(call: KernelCall): AttentionShape {
     group,
     pairs: batch * keyHeads,
     rows: queries * group,
+    skipped,
     seen,
     panels: Math.ceil(seen / PANEL),
-    firstLimit: causal ? position + 1 : seen,
+    firstLimit: causal ? position + 1 - skipped : seen,
     limitStep: causal ? 1 : 0,
+    window: Math.min(window, seen),
   };
+}
+
+/** The most panels in which so many rows, one after the other, see keys. */
+export function panelsOfRows(
+  rows: number,
+  { group, queries, window, panels }: AttentionShape,
+): number {
+  const together = Math.min(queries, Math.ceil((rows - 1) / Math.max(group, 1)) + 1);
+  const keys = window + together - 1;
+  // The first of them may be the last key of a panel.
+  return Math.min(panels, Math.floor((keys + PANEL - 2) / PANEL) + 1);
+}
+
+/** Address of keys or values behind the skipped ones. */
+export function firstKeys(source: Operand, shape: AttentionShape, width: number): number {
+  return source.address + shape.skipped * shape.keyHeads * width * 4;
+}
+
+/** Address of the mask's words behind those of skipped keys; 0 without a mask. */
+export function firstOfMask(mask: Operand | undefined, { skipped }: AttentionShape): number {
+  return mask ? mask.address + skipped * 4 : 0;
 }
 
 /** The arguments of routines that say the sizes. */
@@ -67,10 +98,12 @@ export const SHAPE_PARAMETERS: Words<
   | "group"
   | "pairs"
   | "rows"
+  | "skipped"
   | "seen"
   | "panels"
   | "firstLimit"
   | "limitStep"
+  | "window"
 > = {
   queries: I32,
   heads: I32,
@@ -81,10 +114,12 @@ export const SHAPE_PARAMETERS: Words<
   group: I32,
   pairs: I32,
   rows: I32,
+  skipped: I32,
   seen: I32,
   panels: I32,
   firstLimit: I32,
   limitStep: I32,
+  window: I32,
 };
 
 /** The sizes inside a routine. */
@@ -140,6 +175,11 @@ export function placeOf(body: Body, pair: Pair, row: I32, shape: ShapeArguments)
   const first = pair.keyHead.mul(shape.group);
   const head = body.let(row.sub(query.mul(shape.group)).add(first));
   return { query, head, limit: body.let(shape.firstLimit.add(query.mul(shape.limitStep))) };
+}
+
+/** The first key that a row sees which sees the keys below `limit`, a local. */
+export function firstSeen(limit: I32, { window }: Pick<ShapeArguments, "window">): I32 {
+  return limit.sub(limit.minU(window));
 }
 
 /** Address of a row in `[B, Tq, Hq, width]`. */

@@ -2,13 +2,14 @@ import type { AttentionAttributes } from "@moiety/core";
 import type { Body } from "../../../emit/body.ts";
 import { F32, I32 } from "../../../emit/scalars.ts";
 import { F32x4 } from "../../../emit/vectors.ts";
-import type { KernelCall, Operand } from "../../../kernel.ts";
+import type { KernelCall } from "../../../kernel.ts";
 import { type Routine, defineRoutine } from "../../../routine.ts";
 import { storeRows } from "../../products/store.ts";
 import { PANEL, TILE_ROWS } from "../../products/tile.ts";
 import { wordAt } from "../../reduction/lanes.ts";
 import { splat } from "../rows.ts";
-import { eachKeyPanel, raiseScores, storeScores, sumOverKeys } from "./scores.ts";
+import type { Results } from "./rows.ts";
+import { eachKeyPanel, raiseScores, sightOf, storeScores, sumOverKeys } from "./scores.ts";
 import {
   type AttentionShape,
   type Pair,
@@ -19,13 +20,15 @@ import {
   SHAPE_PARAMETERS,
   TILE_BLOCK,
   eachUnit,
+  firstOfMask,
   pairOf,
+  panelsOfRows,
   placeOf,
   queryRow,
   statisticsWord,
   unitsPerTask,
 } from "./shape.ts";
-import { divisor, keepLogarithm, maskOf, panelsOf, shareOf } from "./statistics.ts";
+import { divisor, keepLogarithm, maskOf, panelsOf, shareOf, sinkOf } from "./statistics.ts";
 
 /** Bytes for the sums of a tile's rows, before its scores. */
 const SUMS_BYTES = 64;
@@ -41,6 +44,7 @@ const TILE_PARAMETERS = {
   keys: I32,
   values: I32,
   mask: I32,
+  sinks: I32,
   scratch: I32,
   scratchBytes: I32,
   tiles: I32,
@@ -98,16 +102,14 @@ interface Tile {
 
 /** Scores, powers and sums of values of six rows. */
 function attendTile(body: Body, given: Tile, args: TileArguments): void {
-  const { tile, pair, keys, mask, sums, scores } = given;
+  const { tile, pair, mask, scores } = given;
   const { width, valueWidth } = args;
   const rows = tileRows(body, pair, tile, args);
-  const panels = body.let(panelsOf((rows.at(-1) ?? missing()).limit));
-  const clear = (rows[0] ?? missing()).limit.shrU(3);
-  const sight = {
-    limits: rows.map(({ limit }) => limit),
-    clearPanels: body.let(clear.select(args.mask.eq(0), 0)),
-    mask,
-  };
+  const limits = rows.map(({ limit }) => limit);
+  const sight = sightOf(body, { limits, mask, isWhole: args.mask.eq(0) }, args);
+  const { firstPanel } = sight;
+  const panels = body.let(panelsOf(limits.at(-1) ?? missing()).sub(firstPanel));
+  const keys = given.keys.add(firstPanel.mul(width).mul(PANEL_ROW));
   const addresses = rows.map((row) => body.let(queryRow(args.q, pair, row, args, width)));
   const scale = splat(body, args.scale);
   const to = body.let(scores);
@@ -116,17 +118,29 @@ function attendTile(body: Body, given: Tile, args: TileArguments): void {
     storeScores(body, to, found, panel, sight);
     body.increment(to, TILE_BLOCK);
   });
-  body.for(0, TILE_ROWS, 1, (index) => {
-    const first = scores.add(index.mul(PANEL_ROW));
-    const { greatest, sum } = raiseScores(body, first, panels, TILE_BLOCK);
-    body.store(wordAt(sums, index), divisor(sum).lane(0));
-    body.if(args.kept, () => {
-      const row = placeOf(body, pair, rowAt(tile, index, args), args);
-      keepLogarithm(body, statisticsWord(args.kept, pair, row, args), greatest, sum);
-    });
-  });
+  raiseTile(body, given, panels, args);
   const targets = rows.map((row) => body.let(queryRow(args.y, pair, row, args, valueWidth)));
-  storeValues(body, targets, given, panels, valueWidth);
+  const values = given.values.add(firstPanel.mul(PANEL_BLOCK));
+  storeValues(body, targets, { ...given, values }, panels, valueWidth);
+}
+
+/** Turns the scores of six rows into powers, and keeps their sums. */
+function raiseTile(
+  body: Body,
+  { tile, pair, sums, scores }: Tile,
+  panels: I32,
+  args: TileArguments,
+): void {
+  body.for(0, TILE_ROWS, 1, (index) => {
+    const place = placeOf(body, pair, body.let(rowAt(tile, index, args)), args);
+    const row = scores.add(index.mul(PANEL_ROW));
+    const sink = sinkOf(body, args.sinks, place.head);
+    const { greatest, sum } = raiseScores(body, { row, sink }, panels, TILE_BLOCK);
+    body.store(wordAt(sums, index), divisor(sum).lane(0));
+    body.if(args.kept, () =>
+      keepLogarithm(body, statisticsWord(args.kept, pair, place, args), greatest, sum),
+    );
+  });
 }
 
 /** The rows of a tile; behind the last one it is repeated, which gives the same bits in the same place. */
@@ -171,19 +185,14 @@ function storeValues(
 export function launchTiles(
   call: KernelCall,
   shape: AttentionShape,
-  operands: {
-    readonly keys: number;
-    readonly values: number;
-    readonly mask: Operand | undefined;
-    readonly y: number;
-    readonly kept: number;
-  },
+  operands: Results & { readonly keys: number; readonly values: number },
 ): void {
-  const { pairs, rows, panels, seen, width, valueWidth } = shape;
+  const { pairs, rows, width, valueWidth } = shape;
+  const panels = panelsOfRows(TILE_ROWS, shape);
   const tiles = Math.ceil(rows / TILE_ROWS);
   const chunks = Math.min(tiles, Math.ceil(TASKS / pairs));
   const units = pairs * chunks;
-  const work = Math.ceil(tiles / chunks) * TILE_ROWS * seen * (width + valueWidth);
+  const work = Math.ceil(tiles / chunks) * TILE_ROWS * panels * PANEL * (width + valueWidth);
   const perTask = unitsPerTask(work);
   const tasks = Math.ceil(units / perTask);
   const scratchBytes = SUMS_BYTES + panels * TILE_BLOCK;
@@ -193,7 +202,7 @@ export function launchTiles(
     {
       ...shape,
       ...operands,
-      mask: operands.mask?.address ?? 0,
+      mask: firstOfMask(operands.mask, shape),
       q: call.input(0).address,
       scale,
       scratch: call.temporary(tasks * scratchBytes),
