@@ -47,6 +47,10 @@ const tasks = {
     }
     return 0;
   },
+  async fuzz(rest) {
+    await build();
+    return node("tools/fuzz/main.js", rest);
+  },
   async check(rest) {
     return node("tools/check.js", rest);
   },

@@ -76,6 +76,9 @@ export {
   checkTensors,
   requireMatch,
 } from "./mapping/check.ts";
+export type { HeldInfo } from "./mapping/held.ts";
 export { readPath } from "./mapping/read.ts";
-export type { RuleSizes, TensorRule } from "./mapping/rule.ts";
+export type { RuleSizes, TensorRule, TensorStorage } from "./mapping/rule.ts";
 export { splitPath } from "./mapping/split.ts";
+export { storedBytes } from "./mapping/stored.ts";
+export { type PathTarget, type StreamOptions, streamPath } from "./mapping/stream.ts";

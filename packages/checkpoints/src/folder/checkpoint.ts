@@ -4,6 +4,7 @@ import type { SafetensorsMetadata, TensorReader } from "../safetensors/info.ts";
 import { openSafetensors, tensorReader } from "../safetensors/read.ts";
 import { type FileFolder, type OpenFile, openFile, readWhole } from "./folder.ts";
 import { type OpenShard, matchShards } from "./shards.ts";
+import { INDEX, SINGLE } from "./split-shards.ts";
 import { parseWeightMap } from "./weight-map.ts";
 
 /** An open model folder. Close it when its tensors were read. */
@@ -40,10 +41,8 @@ export async function openFolder(folder: FileFolder): Promise<Checkpoint> {
 
 type Weights = Omit<Checkpoint, "folder" | "config" | "generationConfig">;
 
-const INDEX = "model.safetensors.index.json";
-
 async function openWeights(folder: FileFolder): Promise<Weights> {
-  const single = await folder.open("model.safetensors");
+  const single = await folder.open(SINGLE);
   if (single !== undefined) {
     try {
       return { ...(await openSafetensors(single)), close: () => single.close() };
@@ -55,7 +54,7 @@ async function openWeights(folder: FileFolder): Promise<Weights> {
   const index = await folder.open(INDEX);
   if (index === undefined) {
     throw new ConfigError(
-      `${folder.name} holds no weights: neither model.safetensors nor ${INDEX}; ` +
+      `${folder.name} holds no weights: neither ${SINGLE} nor ${INDEX}; ` +
         "other formats are not read, convert them to safetensors",
       "folder",
       folder.name,

@@ -68,10 +68,27 @@ describe("hostEntry", () => {
     }
   });
 
+  it("writes F8 as bytes, and refuses what is beyond", async () => {
+    const data = Float32Array.of(448, -0, 0.0019, Number.NaN);
+    const host: HostTensor = { dtype: "f32", shape: [4], data };
+    expect([...(await hostEntry("x", host, "F8_E4M3").bytes())]).toEqual([0x7e, 0x80, 1, 0x7f]);
+    const one = (value: number): HostTensor => ({
+      dtype: "f64",
+      shape: [1],
+      data: Float64Array.of(value),
+    });
+    expect([...(await hostEntry("x", one(-Infinity), "F8_E5M2").bytes())]).toEqual([0xfc]);
+    for (const value of [465, Infinity]) {
+      const entry = hostEntry("x", one(value), "F8_E4M3");
+      expect(() => entry.bytes()).toThrow(NumericError);
+    }
+    expect(() => hostEntry("x", one(61441), "F8_E5M2").bytes()).toThrow("beyond F8_E5M2");
+  });
+
   it("refuses other pairs and a wrong number of values", () => {
     const host: HostTensor = { dtype: "f32", shape: [1], data: Float32Array.of(1) };
     expect(() => hostEntry("x", host, "I32")).toThrow(DTypeError);
-    expect(() => hostEntry("x", host, "F8_E4M3")).toThrow("write it as F32, F64, F16, BF16");
+    expect(() => hostEntry("x", host, "U8")).toThrow("write it as F32, F64, F16, BF16, F8_E4M3");
     expect(() => hostEntry("x", { ...host, shape: [2] })).toThrow(ShapeError);
   });
 });

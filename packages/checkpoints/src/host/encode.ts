@@ -11,7 +11,7 @@ import { type SafetensorsDtype, safetensorsBytes } from "../safetensors/dtype.ts
 import type { TensorEntry } from "../safetensors/write.ts";
 import { bytesOf, isLittleEndian, reverseElements } from "./byte-order.ts";
 import { isSameRepresentation } from "./decode.ts";
-import { BRAIN, HALF, shortFloatEncoder } from "./float-bits.ts";
+import { BRAIN, E4M3, E5M2, HALF, type ShortFloat, shortFloatEncoder } from "./float-bits.ts";
 import { integerWriter, rangeOf } from "./integers.ts";
 import type { HostTensor } from "./tensor.ts";
 
@@ -23,12 +23,13 @@ export function storedDtype(dtype: DType): SafetensorsDtype {
 /**
  * An entry that writes a host tensor under a name, as `dtype` (what keeps the values, unless given).
  * Nothing is copied where bytes stay the same, so the values must not change until they are written.
- * `f32` and `f64` are written as F32, F64, F16 or BF16 (rounded to nearest, ties to even), `i32`,
- * `u32` and `u8` as any integer dtype that holds them, `bool` as BOOL, `f16` and `bf16` as themselves.
+ * `f32` and `f64` are written as F32, F64, F16, BF16, F8_E4M3 or F8_E5M2 (rounded to nearest, ties to
+ * even), `i32`, `u32` and `u8` as any integer dtype that holds them, `bool` as BOOL, `f16` and `bf16` as
+ * themselves.
  *
  * Throws `ShapeError` where values and shape differ in size and `DTypeError` for another pair; while
- * it is written, `DTypeError` for an integer that does not fit and `NumericError` for a finite float
- * beyond the largest.
+ * it is written, `DTypeError` for an integer that does not fit and `NumericError` for a float beyond the
+ * largest (an infinity too, where the dtype has none).
  */
 export function hostEntry(
   name: string,
@@ -58,7 +59,8 @@ export function requireEncodable(name: string, dtype: DType, stored: Safetensors
 }
 
 function encodableAs(dtype: DType): SafetensorsDtype[] {
-  if (dtype === "f32" || dtype === "f64") return ["F32", "F64", "F16", "BF16"];
+  if (dtype === "f32" || dtype === "f64")
+    return ["F32", "F64", "F16", "BF16", "F8_E4M3", "F8_E5M2"];
   if (dtype === "i32" || dtype === "u32" || dtype === "u8") {
     return ["I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8"];
   }
@@ -118,12 +120,30 @@ function floatWriter(name: string, stored: SafetensorsDtype, target: DataView): 
       target.setFloat32(at, value, true);
     };
   }
-  const format = stored === "F16" ? HALF : BRAIN;
+  return shortFloatWriter(SHORT[stored] ?? HALF, target, beyond);
+}
+
+const SHORT: Partial<Record<SafetensorsDtype, ShortFloat>> = {
+  F16: HALF,
+  BF16: BRAIN,
+  F8_E4M3: E4M3,
+  F8_E5M2: E5M2,
+};
+
+function shortFloatWriter(
+  format: ShortFloat,
+  target: DataView,
+  beyond: (value: number) => NumericError,
+): ElementWriter {
   const bitsOf = shortFloatEncoder(format);
-  const infinity = (2 * format.bias + 1) << format.mantissaBits;
-  return (at, value) => {
+  const hasInfinity = format.beyond !== format.nan;
+  const checked = (value: number): number => {
     const bits = bitsOf(value);
-    if ((bits & 0x7fff) === infinity && Number.isFinite(value)) throw beyond(value);
-    target.setUint16(at, bits, true);
+    const isBeyond = (bits & ~format.sign) === format.beyond && !Number.isNaN(value);
+    if (isBeyond && !(hasInfinity && !Number.isFinite(value))) throw beyond(value);
+    return bits;
   };
+  return format.sign === 0x80
+    ? (at, value) => target.setUint8(at, checked(value))
+    : (at, value) => target.setUint16(at, checked(value), true);
 }

@@ -41,38 +41,59 @@ function widen(
   return ((1 - bias - up + 127) << 23) | (((mantissa << up) & ((1 << mantissaBits) - 1)) << shift);
 }
 
-/** A 16-bit float format. */
+/** A float format of 16 or 8 bits. */
 export interface ShortFloat {
   /** Bits of the mantissa, without the hidden one. */
   readonly mantissaBits: number;
   /** Bias of the exponent. */
   readonly bias: number;
+  /** The bit of the sign: all bits below it are exponent and mantissa. */
+  readonly sign: number;
+  /** The bits of infinity, or of NaN where a format has no infinity. */
+  readonly beyond: number;
+  /** The bits of a NaN. */
+  readonly nan: number;
 }
 
 /** IEEE half precision. */
-export const HALF: ShortFloat = { mantissaBits: 10, bias: 15 };
+export const HALF: ShortFloat = {
+  mantissaBits: 10,
+  bias: 15,
+  sign: 0x8000,
+  beyond: 0x7c00,
+  nan: 0x7e00,
+};
 /** The upper half of an f32. */
-export const BRAIN: ShortFloat = { mantissaBits: 7, bias: 127 };
+export const BRAIN: ShortFloat = {
+  mantissaBits: 7,
+  bias: 127,
+  sign: 0x8000,
+  beyond: 0x7f80,
+  nan: 0x7fc0,
+};
+/** F8_E5M2: the upper byte of a half. */
+export const E5M2: ShortFloat = { mantissaBits: 2, bias: 15, sign: 0x80, beyond: 0x7c, nan: 0x7e };
+/** F8_E4M3 of the `fn` kind: no infinities, one NaN, largest 448. */
+export const E4M3: ShortFloat = { mantissaBits: 3, bias: 7, sign: 0x80, beyond: 0x7f, nan: 0x7f };
 
 /**
- * Makes a function that rounds numbers to a 16-bit float's bits: to nearest, ties to even, once
- * (not by way of f32). A finite number beyond the largest gives the bits of infinity.
+ * Makes a function that rounds numbers to a short float's bits: to nearest, ties to even, once (not
+ * by way of f32). A number beyond the largest gives the bits `beyond` with its sign.
  */
-export function shortFloatEncoder({ mantissaBits, bias }: ShortFloat): (value: number) => number {
+export function shortFloatEncoder(format: ShortFloat): (value: number) => number {
+  const { mantissaBits, bias, beyond, nan } = format;
   const scratch = new DataView(new ArrayBuffer(8));
-  const infinity = (2 * bias + 1) << mantissaBits;
-  const hidden = 1 << mantissaBits;
   return (value) => {
     scratch.setFloat64(0, value);
     const high = scratch.getUint32(0);
-    const sign = (high >>> 16) & 0x8000;
-    if (Number.isNaN(value)) return sign | infinity | (hidden >> 1);
+    const sign = high >>> 31 === 1 ? format.sign : 0;
+    if (Number.isNaN(value)) return sign | nan;
     // Below the smallest normal number all steps are as wide as there.
     const exponent = Math.max(((high >>> 20) & 0x7ff) - 1023, 1 - bias);
     // Powers of two scale without rounding, and a mantissa that rounds up carries into the exponent.
     const steps = roundToEven(Math.abs(value) * 2 ** (mantissaBits - exponent));
     const bits = ((exponent + bias - 1) << mantissaBits) + steps;
-    return sign | Math.min(bits, infinity);
+    return sign | Math.min(bits, beyond);
   };
 }
 

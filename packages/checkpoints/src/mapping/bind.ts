@@ -1,6 +1,12 @@
 import { ConfigError, ShapeError, type Shape, formatShape, sizeOf } from "@moiety/core";
 import { listSome } from "../text.ts";
-import { type ExpandedRule, type RuleSizes, type TensorRule, expandRules } from "./rule.ts";
+import {
+  type ExpandedRule,
+  type RuleSizes,
+  type TensorRule,
+  type TensorStorage,
+  expandRules,
+} from "./rule.ts";
 
 /** One tensor of a checkpoint that is a part of a path. */
 export interface TensorPart {
@@ -35,6 +41,8 @@ export interface TensorBinding {
   readonly isOptional: boolean;
   /** Its tensors, in the order of its elements. Together they cover them. */
   readonly parts: readonly TensorPart[];
+  /** How a checkpoint may hold the parts where not as plain values. */
+  readonly storage?: TensorStorage | undefined;
 }
 
 /**
@@ -97,7 +105,15 @@ function bind({ rule, path, isStacked, names }: ExpandedRule, shape: Shape): Ten
       start += sizeOf(part);
     });
   }
-  return { path, shape, isTransposed, isOptional: rule.optional === true, parts };
+  const { storage, optional } = rule;
+  return {
+    path,
+    shape,
+    isTransposed,
+    isOptional: optional === true,
+    parts,
+    ...(storage && { storage }),
+  };
 }
 
 /** The shape by the checkpoint's own count of axes. */
@@ -123,7 +139,8 @@ function shareRows(
   return names.map(() => rows / names.length);
 }
 
-function swapLast(shape: Shape): number[] {
+/** A shape with its last two axes the other way round. */
+export function swapLast(shape: Shape): number[] {
   const swapped = [...shape];
   swapped.push(...swapped.splice(-2).reverse());
   return swapped;

@@ -70,5 +70,8 @@ describe("checkTensors", () => {
     const extra = { "l.0.inv_freq": [2], "l.12.inv_freq": [2], "l.x.inv_freq": [2], lxinv: [1] };
     const { unexpected } = check({ ...WHOLE, ...extra }, ["l.{layer}.inv_freq", "l.inv"]);
     expect(unexpected).toEqual(["l.x.inv_freq", "lxinv"]);
+    const layers = { "l.2.norm": [2], "l.2.e.0.up": [2], "l.20.norm": [2], "x.l.2.norm": [2] };
+    const behind = check({ ...WHOLE, ...layers }, ["l.2.{rest}"]).unexpected;
+    expect(behind).toEqual(["l.20.norm", "x.l.2.norm"]);
   });
 });

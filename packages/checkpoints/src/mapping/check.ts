@@ -1,7 +1,7 @@
 import { FormatError, type Shape, formatShape, sameShape } from "@moiety/core";
-import type { TensorInfo } from "../safetensors/info.ts";
 import { listSome } from "../text.ts";
 import type { TensorBinding } from "./bind.ts";
+import { type HeldInfo, heldTensors } from "./held.ts";
 
 /** A tensor that a checkpoint should hold. */
 export interface MissingTensor {
@@ -45,22 +45,24 @@ export class CheckpointMismatchError extends FormatError {
 /**
  * Compares what a tree needs with what a checkpoint's headers hold, before anything is read.
  * `ignore` names tensors that may be there unused; `{layer}` and `{expert}` in it stand for any
- * number.
+ * number, `{rest}` for anything.
  */
 export function checkTensors(
   bindings: readonly TensorBinding[],
-  tensors: ReadonlyMap<string, Pick<TensorInfo, "shape">>,
+  tensors: ReadonlyMap<string, HeldInfo>,
   ignore: readonly string[] = [],
 ): MappingReport {
   const missing: MissingTensor[] = [];
   const misshaped: MisshapedTensor[] = [];
   const absent: string[] = [];
   const wanted = new Set<string>();
-  for (const { path, parts, isOptional } of bindings) {
-    const lacking = parts.filter(({ name }) => !tensors.has(name));
-    if (isOptional && lacking.length === parts.length) absent.push(path);
+  for (const binding of bindings) {
+    const { path, isOptional } = binding;
+    const held = binding.parts.flatMap((part) => heldTensors(binding, part, tensors));
+    const lacking = held.filter(({ name }) => !tensors.has(name));
+    if (isOptional && lacking.length === held.length) absent.push(path);
     else missing.push(...lacking.map(({ name }) => ({ name, path })));
-    for (const { name, shape: expected } of parts) {
+    for (const { name, shape: expected } of held) {
       wanted.add(name);
       const found = tensors.get(name)?.shape;
       if (found !== undefined && !sameShape(found, expected)) {
@@ -100,8 +102,7 @@ export function requireMatch(report: MappingReport, where: string): void {
 }
 
 function matcherOf(pattern: string): RegExp {
-  const literal = pattern
-    .split(/\{(?:layer|expert)\}/)
-    .map((text) => text.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&"));
-  return new RegExp(`^${literal.join("\\d+")}$`);
+  const literal = pattern.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&");
+  const open = literal.replace(/\\\{(?:layer|expert)\\\}/g, "\\d+").replace(/\\\{rest\\\}/g, ".*");
+  return new RegExp(`^${open}$`);
 }

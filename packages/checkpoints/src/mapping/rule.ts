@@ -32,7 +32,26 @@ export interface TensorRule {
   readonly axes?: "joined" | "leadingOne" | undefined;
   /** Whether a checkpoint may lack it. */
   readonly optional?: boolean | undefined;
+  /**
+   * How the checkpoint may hold its tensors where not as plain values; the tensors that are there say
+   * which of both it is.
+   */
+  readonly storage?: TensorStorage | undefined;
 }
+
+/**
+ * A way to hold a tensor as codes and scales.
+ *
+ * - `mxfp4`: `NAME_blocks [..., R, C/32, 16]` and `NAME_scales [..., R, C/32]`, both U8, in the place of
+ *   `NAME [..., C, R]`: in a byte the codes (F4 E2M1) of two values, the earlier in the low half; a scale
+ *   (E8M0) for 32 of them. The layout of gpt-oss, transposed as `convert_moe_packed_tensors` of Hugging
+ *   Face transformers does.
+ * - `scaledBlocks`: `NAME [..., R, C]` in F8 and `NAME_scale_inv [..., ⌈R/r⌉, ⌈C/c⌉]` in floats, one
+ *   factor for each block of `blockSize` r × c. The layout of DeepSeek-V3.
+ */
+export type TensorStorage =
+  | { readonly kind: "mxfp4" }
+  | { readonly kind: "scaledBlocks"; readonly blockSize: readonly [rows: number, columns: number] };
 
 /** What the placeholders of rules stand for. */
 export interface RuleSizes {
@@ -108,6 +127,7 @@ function checkRule(rule: TensorRule): void {
       refuse("must have {expert} in all its names, or in none");
     }
   }
+  if (!isStorage(rule.storage)) refuse("has a storage that makes no sense");
   if (stacked && first.includes("{expert}")) refuse("has names for each expert, and stacked ones");
   if (axes !== undefined && axes !== "joined" && axes !== "leadingOne") {
     refuse(`has axes ${String(axes)}; there are joined and leadingOne`);
@@ -115,6 +135,12 @@ function checkRule(rule: TensorRule): void {
   if (split !== undefined && split.length !== names.length) {
     refuse(`has ${names.length} names but ${split.length} sizes in split`);
   }
+}
+
+function isStorage(storage: TensorStorage | undefined): boolean {
+  if (storage === undefined || storage.kind === "mxfp4") return true;
+  if (storage.kind !== "scaledBlocks" || storage.blockSize.length !== 2) return false;
+  return storage.blockSize.every((size) => Number.isSafeInteger(size) && size > 0);
 }
 
 function placeholdersOf(text: string): string[] {

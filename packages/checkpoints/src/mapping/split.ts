@@ -38,7 +38,7 @@ export function splitPath(
       shape,
       bytes: () => {
         const values = hostArray(host.dtype, size);
-        if (binding.isTransposed) gatherColumns(host.data, matricesOf(part), start, values);
+        if (binding.isTransposed) gatherColumns(host.data, matricesOf(shape, part), start, values);
         else gatherPieces(host.data, part, values);
         return encode(name, values, host.dtype, dtype);
       },

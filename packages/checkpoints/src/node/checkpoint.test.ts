@@ -7,6 +7,7 @@ import { jsonDocument } from "../json/document.ts";
 import { type TensorEntry, copyEntries } from "../safetensors/write.ts";
 import { openCheckpoint } from "./open-checkpoint.ts";
 import { saveCheckpoint } from "./save-checkpoint.ts";
+import { setAside } from "./set-aside.ts";
 import { writeSafetensors } from "./write-safetensors.ts";
 
 let folder = "";
@@ -78,6 +79,89 @@ describe("saveCheckpoint and openCheckpoint", () => {
     expect([...(await checkpoint.read("b")).bytes]).toEqual([2]);
     await checkpoint.close();
     expect(await readdir(folder)).toEqual(["config.json", "model.safetensors"]);
+  });
+});
+
+describe("saveCheckpoint in shards", () => {
+  const tensors = [entry("b", 1, 2), entry("a", 3), entry("c", 4, 5, 6)];
+  const shard = (number: number, count: number): string =>
+    `model-0000${number}-of-0000${count}.safetensors`;
+  const save = (values: readonly TensorEntry[], maxShardBytes?: number): Promise<void> =>
+    saveCheckpoint(folder, { config, tensors: values, maxShardBytes, totalParameters: 6 });
+  const valuesOf = async (): Promise<Record<string, number[]>> => {
+    const checkpoint = await openCheckpoint(folder);
+    const values: Record<string, number[]> = {};
+    for (const name of checkpoint.tensors.keys()) {
+      values[name] = [...(await checkpoint.read(name)).bytes];
+    }
+    await checkpoint.close();
+    return values;
+  };
+
+  it("writes files, an index, and what is read again the same", async () => {
+    await save(tensors, 3);
+    expect((await readdir(folder)).sort()).toEqual([
+      "config.json",
+      shard(1, 2),
+      shard(2, 2),
+      "model.safetensors.index.json",
+    ]);
+    expect(await valuesOf()).toEqual({ b: [1, 2], a: [3], c: [4, 5, 6] });
+    const text = await readFile(join(folder, "model.safetensors.index.json"), "utf8");
+    expect(JSON.parse(text)).toEqual({
+      metadata: { total_parameters: 6, total_size: 6 },
+      weight_map: { a: shard(1, 2), b: shard(1, 2), c: shard(2, 2) },
+    });
+    const checkpoint = await openCheckpoint(folder);
+    expect(checkpoint.metadata).toEqual({ format: "pt" });
+    const other = join(folder, "other");
+    const copies = { ...checkpoint, tensors: copyEntries(checkpoint), maxShardBytes: 3 };
+    await saveCheckpoint(other, { ...copies, totalParameters: 6 });
+    for (const file of await readdir(other)) {
+      expect(await readFile(join(other, file))).toEqual(await readFile(join(folder, file)));
+    }
+    await checkpoint.close();
+  });
+
+  it("removes the weights of before, whatever they were, and nothing else", async () => {
+    await writeFile(join(folder, "tokenizer.json"), "{}");
+    for (const limit of [undefined, 2, 3, 3, 2, undefined, 3]) {
+      await save(tensors, limit);
+      expect(await valuesOf()).toEqual({ b: [1, 2], a: [3], c: [4, 5, 6] });
+      const count = limit === undefined ? 1 : limit === 2 ? 3 : 2;
+      const weights = (await readdir(folder)).filter((file) => file.endsWith(".safetensors"));
+      expect(weights).toHaveLength(count);
+      const index = (await readdir(folder)).includes("model.safetensors.index.json");
+      expect(index).toBe(count > 1);
+    }
+    expect(await readFile(join(folder, "tokenizer.json"), "utf8")).toBe("{}");
+  });
+
+  it("gives shards a second name while theirs are taken", async () => {
+    await save(tensors, 3);
+    await setAside(folder, [shard(1, 2), "another"]);
+    const aside = (await readdir(folder)).filter((file) => file.includes(".old-"));
+    expect(aside).toHaveLength(1);
+    await writeSafetensors(join(folder, shard(1, 2)), [entry("b", 9, 9), entry("a", 9)]);
+    expect(await valuesOf()).toEqual({ b: [1, 2], a: [3], c: [4, 5, 6] });
+    await save(tensors, 3);
+    expect((await readdir(folder)).some((file) => file.includes(".old-"))).toBe(false);
+  });
+
+  it("leaves the old shards as they were when new ones fail", async () => {
+    await save(tensors, 3);
+    const before = (await readdir(folder)).sort();
+    const bad: TensorEntry = { ...entry("d", 1), bytes: () => new Uint8Array(9) };
+    await expect(save([...tensors, bad], 2)).rejects.toThrow("9 were given");
+    expect((await readdir(folder)).sort()).toEqual(before);
+    expect(await valuesOf()).toEqual({ b: [1, 2], a: [3], c: [4, 5, 6] });
+  });
+
+  it("writes over an index that cannot be read", async () => {
+    await writeFile(join(folder, "model.safetensors.index.json"), "{");
+    await save(tensors, 3);
+    expect(await valuesOf()).toEqual({ b: [1, 2], a: [3], c: [4, 5, 6] });
+    await expect(save(tensors, 0)).rejects.toThrow("maxShardBytes is 0");
   });
 });
 

@@ -128,6 +128,13 @@ describe("a damaged file", () => {
     ['{"a":{"dtype":"F32","shape":[1]}}', 9, 'tensor "a" has no data_offsets'],
     ['{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4],"b":1}}', 61, 'unknown key "b"'],
     [a("F31", "[1]", "[0,4]"), 22, 'dtype "F31", known are BOOL, U8'],
+    ...["F4", "F6_E2M3", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "C64"].map(
+      (dtype): [string, number, string] => [
+        a(dtype, "[4]", "[0,4]"),
+        22,
+        `dtype "${dtype}", known`,
+      ],
+    ),
     [a("F32", "1", "[0,4]"), 36, 'shape of "a" is a number'],
     [a("F32", "[1.0]", "[0,4]"), 37, 'shape of "a" holds 1.0'],
     [a("F32", "[-1]", "[0,4]"), 37, "holds -1"],
