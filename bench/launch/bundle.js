@@ -16,7 +16,7 @@ export const folder = dirname(dirname(fileURLToPath(import.meta.url)));
  * @param {boolean} selfContained
  */
 export async function bundle(source, target, selfContained) {
-  const outside = [/^node:/, "webgpu", "onnxruntime-node", "onnxruntime-web"];
+  const outside = [/^node:/, "webgpu", "node-llama-cpp", "onnxruntime-node", "onnxruntime-web"];
   const bundled = await rolldown({
     input: join(folder, source),
     platform: "node",

@@ -19,7 +19,7 @@ export async function installPeers(environment) {
     .digest("hex");
   if (existsSync(stampFile) && readFileSync(stampFile, "utf8") === stamp) return;
   rmSync(stampFile, { force: true });
-  process.stderr.write("installing the peers of the benchmarks (about 450 MB, once) …\n");
+  process.stderr.write("installing the peers of the benchmarks (about 550 MB, once) …\n");
   const code = await npm(["ci", "--prefer-offline", "--fetch-retries=1"], environment);
   if (code !== 0) {
     throw new Error(

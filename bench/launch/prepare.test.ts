@@ -4,7 +4,7 @@ import { prepare } from "./prepare.js";
 
 describe("prepare", () => {
   it.each([
-    [["memory"], 'there is no benchmark "memory"; there are: kernels, moe, webgpu, gpu'],
+    [["memory"], 'there is no benchmark "memory"; there are: kernels, moe, generate, webgpu, gpu'],
     [["webgpu", "--bundle", "x.mjs"], "the benchmark webgpu cannot be carried away"],
     [["webgpu", "--adapter"], "--adapter needs a value"],
     [["kernels", "--adapter=lavapipe"], "--adapter is for WebGPU alone"],

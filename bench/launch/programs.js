@@ -12,6 +12,7 @@
 export const programs = {
   kernels: { file: "kernels.ts", gpu: (rest) => rest.some((word) => word.includes("webgpu")) },
   moe: { file: "moe.ts", peers: true },
+  generate: { file: "generate.ts", peers: true },
   webgpu: { file: "webgpu.ts", peers: true, gpu: () => true },
   gpu: { file: "gpu.ts", selfContained: true, gpu: () => true },
 };

@@ -110,14 +110,18 @@ async function uploadMatrix(
 }
 
 /** Half floats of numbers that half floats hold exactly. @throws Error where they do not */
-function halfBits(values: Float32Array): Uint16Array {
-  const words = new Uint32Array(values.buffer);
-  return Uint16Array.from(words, (word, index) => {
+export function halfBits(values: Float32Array): Uint16Array {
+  const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  const halves = new Uint16Array(words.length);
+  for (let index = 0; index < words.length; index++) {
+    const word = words[index] ?? 0;
     const exponent = ((word >>> 23) & 0xff) - 127 + 15;
-    if ((word & 0x7fffffff) === 0) return word >>> 16;
-    if (exponent < 1 || exponent > 30 || (word & 0x1fff) !== 0) {
+    const isZero = (word & 0x7fffffff) === 0;
+    if (!isZero && (exponent < 1 || exponent > 30 || (word & 0x1fff) !== 0)) {
       throw new Error(`${values[index]} is no half float: these sizes need another step`);
     }
-    return ((word >>> 16) & 0x8000) | (exponent << 10) | ((word >>> 13) & 0x3ff);
-  });
+    const size = isZero ? 0 : (exponent << 10) | ((word >>> 13) & 0x3ff);
+    halves[index] = ((word >>> 16) & 0x8000) | size;
+  }
+  return halves;
 }

@@ -55,7 +55,11 @@ function problem(backend: Backend, shape: AttentionShape): Problem {
     backend.tensor(Float32Array.from(hostNormal(randomKey(seed), size)), { shape });
   const [q, k, v] = [draw(1), draw(2), draw(3)];
   const compute = (): Tensor =>
-    attention(q, k, v, undefined, { causal: true, scale: shape[3] ** -0.5, position: 0 });
+    attention(q, k, v, undefined, undefined, {
+      causal: true,
+      scale: shape[3] ** -0.5,
+      position: 0,
+    });
   return {
     async run() {
       compute().dispose();
