@@ -74,7 +74,7 @@ describe("the guide of examples/custom-backend", () => {
   });
 
   it.each(conforming)("%s", (line) => {
-    const command = conformCommand({ line() {}, exit() {} }).exitOverride();
+    const command = conformCommand({ line() {}, write() {}, exit() {} }).exitOverride();
     const words = line.replace(/^npx moiety conform |^npm run conform -- /, "").split(" ");
     command.parseOptions(words);
     const { profile, case: cases } = command.opts();
@@ -84,7 +84,9 @@ describe("the guide of examples/custom-backend", () => {
   });
 
   it("names options and cases in its text that there are", () => {
-    const options = conformCommand({ line() {}, exit() {} }).options.map(({ long }) => long);
+    const options = conformCommand({ line() {}, write() {}, exit() {} }).options.map(
+      ({ long }) => long,
+    );
     const own = [...guide.matchAll(/`(--[a-z]+)[^`]*`/g)].map(([, option]) => option);
     expect(own.filter((option) => !options.includes(option))).toEqual([]);
     for (const [, prefix = ""] of guide.matchAll(/--case '?(L\d[\w/-]*)'?/g)) {

@@ -1,4 +1,7 @@
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
 import { blockFromConfig, families } from "@moiety/models";
+import { root } from "../process.js";
 import { cellsOf, header } from "./table.js";
 
 /** Where the page lies, from the root. */
@@ -17,8 +20,8 @@ const introduction = `# Families
 
 Every family is one literal in [\`packages/models/src/families\`](../packages/models/src/families), and
 this table is made of them by \`npm run docs\`. A row says what the family's block is where its
-\`config.json\` says nothing else. Of families with a star whole models are built, of the others the
-block.
+\`config.json\` says nothing else. Of families with a star whole models are built: with ★ they are held
+to recorded models, with ☆ to a second computation. Of the others the block is built.
 
 - *Score*: what logits become. *Chosen by*: what the choice compares, among which experts; before it
   the preset of \`@moiety/routers\`, where the router is more than stages behind a linear gate.
@@ -28,8 +31,12 @@ block.
 
 `;
 
+/** Where the recorded models lie that tests hold whole models to, each in `model-FAMILY`. */
+const recordings = "packages/cli/src/goldens/testdata";
+
 /** The page, from the literals. */
 export function familiesPage() {
+  const recorded = new Set(readdirSync(join(root, recordings)));
   const rows = Object.entries(families)
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([name, family]) => {
@@ -37,7 +44,7 @@ export function familiesPage() {
         ? sizes[/** @type {keyof typeof sizes} */ (name)]
         : {};
       const cells = cellsOf(blockFromConfig(family, given));
-      return [`\`${name}\`${family.decoder ? " ★" : ""}`, ...cells, `\`${family.block.prefix}\``];
+      return [`\`${name}\`${starOf(family, recorded)}`, ...cells, `\`${family.block.prefix}\``];
     });
   const table = [["family", ...header, "in checkpoints"], ...rows];
   const rule = `|${table[0]?.map(() => " --- |").join("")}`;
@@ -45,4 +52,13 @@ export function familiesPage() {
     (cells) => `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`,
   );
   return `${introduction}${[first, rule, ...rest].join("\n")}\n`;
+}
+
+/**
+ * @param {import("@moiety/models").Family} family
+ * @param {ReadonlySet<string>} recorded
+ */
+function starOf({ modelType, decoder }, recorded) {
+  if (!decoder) return "";
+  return recorded.has(`model-${modelType}`) ? " ★" : " ☆";
 }

@@ -2,6 +2,8 @@
 export interface Output {
   /** A line of the result. */
   line(text: string): void;
+  /** A part of a line, shown at once. */
+  write(text: string): void;
   /** The program's exit code, once it is known. */
   exit(code: number): void;
 }
@@ -10,6 +12,7 @@ export interface Output {
 export function terminal(): Output {
   return {
     line: (text) => void process.stdout.write(`${text}\n`),
+    write: (text) => void process.stdout.write(text),
     exit: (code) => void (process.exitCode = code),
   };
 }

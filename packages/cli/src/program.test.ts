@@ -12,6 +12,7 @@ async function run(...given: string[]): Promise<{ readonly text: string; readonl
   let code = 0;
   const command = program({
     line: (text) => void lines.push(text),
+    write: () => {},
     exit: (given) => void (code = given),
   });
   for (const each of [command, ...command.commands]) {

@@ -8,14 +8,14 @@ import {
   activate,
   add,
   formatShape,
-  matmul,
 } from "@moiety/core";
 import { weightsOf } from "./bank.ts";
+import { throughColumns, throughRows } from "./halves.ts";
 import { type DenseOptions, descriptorOf } from "./options.ts";
 import type { FfnParams } from "./params.ts";
 import { type ShapesOf, drawFfn, ffnShapes } from "./shapes.ts";
 
-/** One feed-forward network that every token takes. */
+/** One feed-forward network that every token takes. Its matrices may be held in f16 or bf16. */
 export interface DenseFfn {
   /** Width H. */
   readonly inputSize: number;
@@ -35,7 +35,7 @@ export function denseFfn(options: DenseOptions): DenseFfn {
   const descriptor = descriptorOf(options);
   const shapes = ffnShapes(options, []);
   const project = (x: Tensor, weight: Tensor, bias: Tensor | undefined): Tensor => {
-    const y = matmul(x, weight, { transposeB: !descriptor.transposed });
+    const y = descriptor.transposed ? throughColumns(x, weight) : throughRows(x, weight);
     return bias ? add(y, bias) : y;
   };
   return {

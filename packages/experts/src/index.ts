@@ -22,6 +22,7 @@ export type {
 export type { BankOptions, FfnBank, ShapedBank } from "./bank.ts";
 export { type DenseFfn, denseFfn } from "./dense.ts";
 export { glu } from "./glu.ts";
+export { throughRows } from "./halves.ts";
 export { type LatentOptions, type LatentParams, latentExperts } from "./latent.ts";
 export { type LinearExpertsOptions, type LinearExpertsParams, linearExperts } from "./linear.ts";
 export {

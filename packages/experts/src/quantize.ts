@@ -43,6 +43,7 @@ export function hostQuantize(
       `${values.length} numbers of shape ${formatShape(shape)} do not make whole rows in ${format}`,
     );
   }
+  const numbers = ArrayBuffer.isView(values) ? values : Float64Array.from(values);
   const sharing = block ?? width;
   const scalesShape = block ? [...rows, width / block] : rows;
   const codesShape = [...rows, width / codesPerByte];
@@ -50,11 +51,12 @@ export function hostQuantize(
   const codes = new Uint8Array(sizeOf(codesShape));
   const scales = zeroPoint === undefined ? new Uint8Array(count) : new Float32Array(count);
   for (let part = 0; part < count; part++) {
-    const largest = largestOf(values, part * sharing, sharing);
+    const first = part * sharing;
+    const largest = largestOf(numbers, first, sharing);
     scales[part] = zeroPoint === undefined ? exponentOf(largest) : largest / (zeroPoint - 1);
     const step = zeroPoint === undefined ? 2 ** (scales[part]! - 127) : scales[part]!;
-    for (let at = part * sharing; at < (part + 1) * sharing; at++) {
-      const steps = step === 0 ? 0 : values[at]! / step;
+    for (let at = first; at < first + sharing; at++) {
+      const steps = step === 0 ? 0 : numbers[at]! / step;
       const code = zeroPoint === undefined ? miniFloat(steps) : wholeSteps(steps, zeroPoint);
       if (codesPerByte === 1) codes[at] = code;
       else codes[at >> 1]! |= code << (4 * (at & 1));
@@ -77,17 +79,13 @@ function largestOf(values: ArrayLike<number>, first: number, count: number): num
   return largest;
 }
 
+/** Added to a number below 2^51 and taken off again, it leaves the nearest whole one, ties to even. */
+const ROUNDING = 1.5 * 2 ** 52;
+
 /** The code of a whole number of steps. */
 function wholeSteps(steps: number, zeroPoint: number): number {
-  return Math.min(Math.max(toEven(steps) + zeroPoint, 0), 2 * zeroPoint - 1);
-}
-
-/** To the nearest whole number, ties to the even one. */
-function toEven(value: number): number {
-  const floor = Math.floor(value);
-  const rest = value - floor;
-  if (rest !== 0.5) return rest < 0.5 ? floor : floor + 1;
-  return floor % 2 === 0 ? floor : floor + 1;
+  const bounded = Math.min(Math.max(steps, -zeroPoint), zeroPoint - 1);
+  return bounded + ROUNDING - ROUNDING + zeroPoint;
 }
 
 /** The largest exponent of a number of 4 bits: 6 is 1.5 · 2². */
@@ -102,15 +100,11 @@ function exponentOf(largest: number): number {
   return Math.min(Math.max(floor - MINI_EXPONENT, -127), 127) + 127;
 }
 
-const MINI_SIZES = [0, 0.5, 1, 1.5, 2, 3, 4, 6] as const;
-
-/** The code of the number of 4 bits that is nearest. */
+/** The code of the number of 4 bits that is nearest, ties to an even code. */
 function miniFloat(value: number): number {
   const size = Math.abs(value);
-  let nearest = 0;
-  for (const [code, candidate] of MINI_SIZES.entries()) {
-    const [gap, least] = [Math.abs(size - candidate), Math.abs(size - MINI_SIZES[nearest]!)];
-    if (gap < least || (gap === least && code % 2 === 0)) nearest = code;
-  }
-  return nearest + (value < 0 || Object.is(value, -0) ? 8 : 0);
+  // Halfway between the sizes 0, ½, 1, 1½, 2, 3, 4 and 6; a tie goes up where the next code is even.
+  const low = Number(size > 0.25) + Number(size >= 0.75) + Number(size > 1.25);
+  const high = Number(size >= 1.75) + Number(size > 2.5) + Number(size >= 3.5) + Number(size > 5);
+  return low + high + (value < 0 || Object.is(value, -0) ? 8 : 0);
 }

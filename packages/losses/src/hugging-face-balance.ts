@@ -3,11 +3,14 @@ import {
   type Routing,
   type RoutingLoss,
   type Tensor,
+  type TokenChoice,
   add,
   mul,
+  putAlong,
   softmax,
   stopGradient,
   topK,
+  zerosLike,
 } from "@moiety/core";
 import { type BalanceOptions, defineLoss, requireOption, requireTokenChoice } from "./options.ts";
 import { countChoices, countTokens, meanBy, stretchesOf, sumTokens } from "./statistics.ts";
@@ -17,9 +20,11 @@ import { sumOverTarget } from "./target.ts";
 export interface HuggingFaceBalanceOptions extends BalanceOptions {
   /**
    * `logits` (the default): probabilities are a softmax of the logits, whatever the router scored
-   * with. `scores`: they are the router's scores (dbrx).
+   * with. `scores`: they are the router's scores (dbrx). `weights`: they are a softmax of the weights
+   * that outputs are multiplied with, 0 for experts that were not chosen (whole gpt-oss models of
+   * release 4, whose code hands those on as logits).
    */
-  readonly from?: "logits" | "scores" | undefined;
+  readonly from?: "logits" | "scores" | "weights" | undefined;
 }
 
 /**
@@ -29,20 +34,21 @@ export interface HuggingFaceBalanceOptions extends BalanceOptions {
  * for each other. k (not 1) when balanced. The choice is made again as the plain k best
  * probabilities, without bias or groups. Padding is left out; f is a constant for the gradient.
  *
- * Source: transformers `modeling_mixtral.py`; `modeling_dbrx.py` for `from: "scores"`.
+ * Source: transformers `modeling_mixtral.py`; `modeling_dbrx.py` for `from: "scores"`;
+ * `modeling_gpt_oss.py` of release 4 for `from: "weights"`.
  * @throws ConfigError
  */
 export function huggingFaceBalance(options: HuggingFaceBalanceOptions): RoutingLoss {
   const name = "huggingFaceBalance";
   const { from = "logits" } = options;
-  requireOption(name, "from", from, ["logits", "scores"]);
+  requireOption(name, "from", from, ["logits", "scores", "weights"]);
   return defineLoss(name, options, (routings) => {
     const { experts } = routings[0];
     const layers = routings.map((layer) => {
       const routing = requireTokenChoice(name, layer);
       requireEqualExperts(name, routing, experts);
       const stretches = stretchesOf(routing, "batch");
-      const p = from === "logits" ? softmax(routing.logits) : routing.scores;
+      const p = probabilitiesOf(routing, from);
       const chosen = topK(stopGradient(p), undefined, { k: routing.selected.shape[1] ?? 0 })[1];
       return {
         choices: countChoices(chosen, routing, stretches),
@@ -57,6 +63,16 @@ export function huggingFaceBalance(options: HuggingFaceBalanceOptions): RoutingL
     const products = mul(share, meanBy(pooled("probability"), tokens));
     return sumOverTarget(name, products, options.target, experts).reshape([]);
   });
+}
+
+/** `[T, E]` what the loss takes for the router's probabilities. */
+function probabilitiesOf(
+  { logits, scores, indices, outputWeights }: TokenChoice,
+  from: NonNullable<HuggingFaceBalanceOptions["from"]>,
+): Tensor {
+  if (from === "scores") return scores;
+  if (from === "logits") return softmax(logits);
+  return softmax(putAlong(zerosLike(logits), indices, outputWeights, { axis: 1 }));
 }
 
 /** Throws unless a layer has as many experts as the first: pooled layers share their experts. */

@@ -2,6 +2,7 @@ import {
   type RuleSizes,
   type TensorBinding,
   type TensorRule,
+  type TensorStorage,
   bindRules,
 } from "@moiety/checkpoints";
 import type { Shape } from "@moiety/core";
@@ -9,29 +10,41 @@ import type { DecoderConfig } from "./decoder/config.ts";
 import { moePart } from "./decoder/moe-layer.ts";
 import { readExtension } from "./extension.ts";
 import type { ConfiguredModel } from "./from-config.ts";
+import { heldBindings } from "./quantize/bindings.ts";
+import { readQuantization } from "./quantize/quantization.ts";
 import { modelRules } from "./rules.ts";
 import { shapesByPath } from "./tree.ts";
 
 /** Paths of layers, in the parameters or in the state. */
 const LAYER = /^(?:state\.)?layers\.(\d+)\./;
 
-/** Which tensors of a checkpoint make up each leaf of a model; paths of state begin with `state.`. */
-export function bindModel({ model, config }: ConfiguredModel): TensorBinding[] {
-  const rules = modelRules(config.family);
+/**
+ * Which tensors of a checkpoint make up each leaf of a model; paths of state begin with `state.`.
+ * `storage` says how the checkpoint may hold those that are not plain values. Those of a quantised leaf
+ * have paths of their own: `.codes` and `.scales` below the leaf's.
+ */
+export function bindModel(
+  { model, config }: ConfiguredModel,
+  storage?: TensorStorage,
+): TensorBinding[] {
+  const known = modelRules(config.family);
+  const rules = storage ? known.map((rule) => ({ storage, ...rule })) : known;
   const shapes = shapesByPath({ ...model.shapes, state: model.stateShapes });
   const around = rules.filter(({ path }) => !path.includes("{layer}"));
   const bound = bindRules(around, {}, within(shapes, undefined));
   const isExtended = readExtension(config.document.value).router !== undefined;
   const inLayers = config.decoder.layers.flatMap((_, index) => {
-    const [leaves, sizes] = [within(shapes, index), sizesOf(config.decoder, index)];
-    const known = rulesOf(rules, index);
+    const leaves = within(shapes, index);
+    const sizes: RuleSizes = { layer: [index], expert: networksOf(config.decoder, index) ?? 1 };
+    const named = rulesOf(rules, index);
     return bindRules(
-      isExtended ? [...known, ...rulesOfRouter(known, index, leaves)] : known,
+      isExtended ? [...named, ...rulesOfRouter(named, index, leaves)] : named,
       sizes,
       leaves,
     );
   });
-  return [...bound, ...inLayers];
+  const { quantization } = readQuantization(config.document.value);
+  return [...bound, ...inLayers].flatMap((binding) => heldBindings(binding, quantization));
 }
 
 /** The leaves of one layer, or those outside all of them. */
@@ -62,12 +75,12 @@ function rulesOfRouter(
     .map((path) => ({ path, names: [`moiety.${path}`] }));
 }
 
-function sizesOf(
+/** How many experts of a layer have weights of their own; `undefined` where it has none. */
+export function networksOf(
   { layers, hiddenSize, initializerRange }: DecoderConfig,
   index: number,
-): RuleSizes {
+): number | undefined {
   const layer = layers[index];
-  if (!layer || !("moe" in layer)) return { layer: [index], expert: 1 };
-  const { networks } = moePart(layer.moe, hiddenSize, initializerRange);
-  return { layer: [index], expert: networks };
+  if (!layer || !("moe" in layer)) return undefined;
+  return moePart(layer.moe, hiddenSize, initializerRange).networks;
 }

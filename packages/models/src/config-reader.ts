@@ -1,5 +1,6 @@
 import type { JsonObject, JsonValue } from "@moiety/checkpoints";
 import { type Activation, ConfigError, UnsupportedError } from "@moiety/core";
+import { show } from "./show.ts";
 
 /** Hugging Face's names of activations (`ACT2FN`). */
 const ACTIVATIONS: Readonly<Record<string, Activation>> = {
@@ -41,9 +42,9 @@ export class ConfigReader {
     return this.value(key) === null ? fallback : this.count(key);
   }
 
-  /** A whole number from 1, or `undefined` where it is absent or null. @throws ConfigError */
-  countIfAny(key: string): number | undefined {
-    return this.value(key) === null ? undefined : this.count(key);
+  /** A whole number from `least`, or `undefined` where it is absent or null. @throws ConfigError */
+  countIfAny(key: string, least = 1): number | undefined {
+    return this.value(key) === null ? undefined : this.count(key, least);
   }
 
   /** A whole number from 1, of a list that of the layer. @throws ConfigError */
@@ -136,30 +137,28 @@ export class ConfigReader {
     return refuse("hidden_size", width, `a multiple of the ${heads} heads, or head_dim be given`);
   }
 
-  /** Elements of a head that are rotated: `partial_rotary_factor` of them. @throws ConfigError */
+  /**
+   * Elements of a head that are rotated: `partial_rotary_factor` of them, which release 5 has under
+   * `rope_parameters`. @throws ConfigError
+   */
   rotaryDim(): number {
-    const width = Math.trunc(this.headDim() * this.number("partial_rotary_factor"));
+    const key = "partial_rotary_factor";
+    const factor = this.nested("rope_parameters").numberIfAny(key) ?? this.number(key);
+    const width = Math.trunc(this.headDim() * factor);
     if (width >= 0 && width % 2 === 0) return width;
-    const factor = this.value("partial_rotary_factor");
-    return refuse("partial_rotary_factor", factor, "such that an even part of a head is rotated");
+    return refuse(key, factor, "such that an even part of a head is rotated");
   }
 
-  /** θ of plain rotary positions, from `rope_theta` or `rope_parameters`. @throws UnsupportedError */
-  ropeTheta(): number {
-    const scaling = this.value("rope_scaling");
-    const parameters = this.value("rope_parameters");
-    for (const [key, value] of Object.entries({
-      rope_scaling: scaling,
-      rope_parameters: parameters,
-    })) {
-      if (value === null) continue;
-      if (typeof value !== "object" || Array.isArray(value)) return refuse(key, value, "an object");
-      const rope = value as JsonObject;
-      const type = rope["rope_type"] ?? rope["type"] ?? "default";
-      if (type !== "default") throw unbuilt(`${key}.rope_type`, type, ["default"]);
-    }
-    const inside = (parameters as JsonObject | null)?.["rope_theta"];
-    return typeof inside === "number" ? inside : this.number("rope_theta");
+  /** The keys that are given and not null. */
+  keys(): string[] {
+    return Object.keys(this.#values).filter((key) => this.#values[key] !== null);
+  }
+
+  /** A list of numbers. @throws ConfigError */
+  numbers(key: string): readonly number[] {
+    const value = this.value(key);
+    const isList = Array.isArray(value) && value.every((item) => Number.isFinite(item));
+    return isList ? (value as readonly number[]) : refuse(key, value, "a list of numbers");
   }
 
   /**
@@ -195,14 +194,15 @@ function refuse(key: string, value: JsonValue, wanted: string): never {
   throw new ConfigError(`config.json: ${key} is ${show(value)}, but must be ${wanted}`, key, value);
 }
 
-function unbuilt(key: string, value: JsonValue, built: readonly JsonValue[]): UnsupportedError {
+/** An error for a value of which the models here make nothing. */
+export function unbuilt(
+  key: string,
+  value: JsonValue,
+  built: readonly JsonValue[],
+): UnsupportedError {
   const choices = built.length > 0 ? built.map(show).join(", ") : "absent or null";
   return new UnsupportedError(
     `config.json: ${key} is ${show(value)}, which is not built; it may be ${choices}`,
     `${key} ${show(value)}`,
   );
-}
-
-function show(value: JsonValue): string {
-  return typeof value === "bigint" ? String(value) : JSON.stringify(value);
 }

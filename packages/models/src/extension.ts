@@ -3,6 +3,7 @@ import { ConfigError } from "@moiety/core";
 import type { DecoderConfig, LossConfig, RouterConfig } from "./decoder/config.ts";
 import { routingLoss } from "./decoder/losses.ts";
 import { isStaged } from "./decoder/router.ts";
+import { show } from "./show.ts";
 
 /** Key of `config.json` under which stands what a family's own layout has no place for. */
 const EXTENSION_KEY = "moiety";
@@ -50,7 +51,8 @@ export function extend(config: DecoderConfig, extension: Extension): DecoderConf
     if (!("moe" in layer)) return layer;
     const own = layer.moe.router;
     const router = name === undefined ? own : fromCatalogue(name, own, config.vocabSize);
-    return { moe: { ...layer.moe, router: selectionBias ? withSelectionBias(router) : router } };
+    const chosen = selectionBias ? withSelectionBias(router) : router;
+    return { ...layer, moe: { ...layer.moe, router: chosen } };
   });
   return { ...config, losses, layers };
 }
@@ -101,7 +103,7 @@ function isObject(value: JsonValue): value is JsonObject {
 function refuse(key: string, value: JsonValue | undefined, wanted: string): ConfigError {
   const path = `${EXTENSION_KEY}${key}`;
   return new ConfigError(
-    `config.json: ${path} is ${JSON.stringify(value)}, but must be ${wanted}`,
+    `config.json: ${path} is ${show(value)}, but must be ${wanted}`,
     path,
     value,
   );

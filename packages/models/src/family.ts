@@ -1,7 +1,8 @@
 import type { JsonObject, JsonValue, TensorRule } from "@moiety/checkpoints";
 import type { ConfigReader } from "./config-reader.ts";
+import type { AttentionConfig } from "./decoder/attention-config.ts";
 import type {
-  AttentionConfig,
+  DecoderConfig,
   DecoderScales,
   FfnConfig,
   LossConfig,
@@ -42,20 +43,29 @@ export interface FamilyDecoder {
   /** Class name under `architectures`. */
   readonly architecture: string;
   readonly supported?: SupportedValues | undefined;
-  /** Reads how queries and keys are treated. */
-  attention(
-    config: ConfigReader,
-  ): Pick<AttentionConfig, "headNorm" | "qkvBias" | "outputBias" | "clip" | "rotaryDim" | "scale">;
+  /** Reads the attention of the layers. */
+  attention(config: ConfigReader): AttentionConfig;
+  /** Reads how many keys a query of a layer sees, where layers differ in it. */
+  window?(config: ConfigReader, layer: number): number | undefined;
+  /** What the norms are, and whether the output projection has a bias. RMSNorm, and none. */
+  norms?(config: ConfigReader): Pick<DecoderConfig, "norm" | "normPosition" | "headBias">;
   /** Reads by what the model scales what runs through it. By nothing unless given. */
   scales?(config: ConfigReader): DecoderScales;
   /** Whether a layer has experts. All have unless given. */
   sparse?(config: ConfigReader, layer: number): boolean;
   /** Reads the network of the layers without experts. */
   dense(config: ConfigReader): FfnConfig;
+  /** Reads the losses of whole models, where they are not those that the block's code computes. */
+  losses?(config: ConfigReader): readonly FamilyLoss[];
   /** Where everything outside the blocks stands in a checkpoint. */
   readonly tensors: readonly TensorRule[];
   /** Tensors that a checkpoint may hold and nobody needs. */
   readonly ignore: readonly string[];
+  /**
+   * Key of how many layers a checkpoint may hold behind the last, which predict tokens after the next
+   * and which nobody needs, either. None unless given.
+   */
+  readonly nextLayers?: string | undefined;
   /** Keys whose numbers Python holds as floats. */
   readonly floats: readonly string[];
   /** Values that a new model's configuration spells out, where the class would work them out. */

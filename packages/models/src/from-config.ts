@@ -17,6 +17,7 @@ import { extend, readExtension } from "./extension.ts";
 import { familyOf } from "./families/index.ts";
 import { readerOf } from "./family-reader.ts";
 import type { Family, FamilyDecoder, FamilyLoss } from "./family.ts";
+import { quantizedDecoder, readQuantization } from "./quantize/quantization.ts";
 import { blockRules } from "./rules.ts";
 
 /** A configuration and what it means. */
@@ -84,8 +85,10 @@ export function modelFromConfig(json: JsonDocument | JsonObject): ConfiguredMode
       `${family.modelType} models`,
     );
   }
-  const reader = readerOf(family, value);
-  const config = extend(readDecoder(family, parts, reader), readExtension(value));
+  const { values, quantization } = readQuantization(value);
+  const reader = readerOf(family, values);
+  const extended = extend(readDecoder(family, parts, reader), readExtension(value));
+  const config = quantizedDecoder(extended, quantization);
   return { model: decoder(config), config: { family, document, generation, decoder: config } };
 }
 
@@ -125,28 +128,27 @@ export function blockFromConfig(
 function readDecoder(family: Family, parts: FamilyDecoder, reader: ConfigReader): DecoderConfig {
   reader.requireSupported(parts.supported ?? {});
   reader.requireSupported(family.block.supported ?? {});
-  const layers = Array.from({ length: reader.count("num_hidden_layers") }, (_, layer) =>
-    (parts.sparse?.(reader, layer) ?? true)
-      ? { moe: family.block.moe(reader, layer) }
-      : { dense: parts.dense(reader) },
-  );
+  const attention = parts.attention(reader);
+  const layers = Array.from({ length: reader.count("num_hidden_layers") }, (_, layer) => {
+    const window = parts.window?.(reader, layer);
+    return {
+      ...((parts.sparse?.(reader, layer) ?? true)
+        ? { moe: family.block.moe(reader, layer) }
+        : { dense: parts.dense(reader) }),
+      ...(window !== undefined && { attention: { ...attention, window } }),
+    };
+  });
   return {
     vocabSize: reader.count("vocab_size"),
     hiddenSize: reader.count("hidden_size"),
     rmsNormEps: reader.number("rms_norm_eps"),
     initializerRange: reader.number("initializer_range"),
     tieWordEmbeddings: reader.flag("tie_word_embeddings"),
-    attention: {
-      ...parts.attention(reader),
-      numAttentionHeads: reader.count("num_attention_heads"),
-      numKeyValueHeads: reader.keyValueHeads(),
-      headDim: reader.headDim(),
-      ropeTheta: reader.ropeTheta(),
-      dropout: reader.number("attention_dropout"),
-    },
+    ...parts.norms?.(reader),
+    attention,
     ...(parts.scales && { scales: parts.scales(reader) }),
     layers,
-    losses: family.block.losses(reader).map(withoutName),
+    losses: (parts.losses ?? family.block.losses)(reader).map(withoutName),
   };
 }
 

@@ -2,6 +2,8 @@
  * Decoder-only language models with experts; each family is one data literal.
  * @packageDocumentation
  */
+export { type BoundModel, bindSource } from "./bind-source.ts";
+export { bindModel } from "./bindings.ts";
 export { type ModelLoss, causalLoss, modelLoss } from "./causal-loss.ts";
 export { type ConfigDocuments, completeConfig } from "./complete-config.ts";
 export type { ConfigReader } from "./config-reader.ts";
@@ -14,6 +16,8 @@ export {
   donateCache,
   emptyCache,
 } from "./decoder/cache.ts";
+export { type HeadSizes, headSizes } from "./decoder/attention.ts";
+export type * from "./decoder/attention-config.ts";
 export type * from "./decoder/config.ts";
 export {
   type DecoderContext,
@@ -37,10 +41,33 @@ export {
   blockFromConfig,
   modelFromConfig,
 } from "./from-config.ts";
-export { type GenerateOptions, generate } from "./generate.ts";
+export { generate } from "./generate.ts";
+export { type GenerateOptions, DEFAULT_PREFILL_CHUNK } from "./generation/options.ts";
+export { ignoredTensors } from "./ignored.ts";
 export { initModel } from "./init-model.ts";
+export type { LoadProgress } from "./load-progress.ts";
 export { type LoadOptions, type ModelSource, type ReadyModel, loadModel } from "./load.ts";
+export { type QuantizationError, quantizationError } from "./quantize/error.ts";
+export {
+  type ExpertFormat,
+  type Quantization,
+  type RestDType,
+  expertFormats,
+} from "./quantize/quantization.ts";
+export { type QuantizeOptions, quantize } from "./quantize/quantize.ts";
 export { blockRules, modelRules } from "./rules.ts";
 export { type SampleOptions, sampleIndex } from "./sample.ts";
 export { type ModelContent, modelEntries, saveModel } from "./save.ts";
+export { expertLayers, expertLayersIn } from "./trace/expert-layers.ts";
+export { parseTrace, traceLine } from "./trace/lines.ts";
+export { MOST_DRAWN_TOKENS, type TraceReportOptions, traceReport } from "./trace/report/report.ts";
+export type { ExpertLayer, RoutedLayer, RoutedToken } from "./trace/routed-token.ts";
+export {
+  MOST_COACTIVE,
+  type LayerStatistics,
+  type RoutingCounter,
+  type RoutingStatistics,
+  routingStatistics,
+} from "./trace/statistics.ts";
+export { type TraceOptions, traceRoutings } from "./trace/trace-routings.ts";
 export { mapShapes, shapesByPath } from "./tree.ts";

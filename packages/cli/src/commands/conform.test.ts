@@ -24,7 +24,11 @@ async function run(...given: string[]): Promise<Ran> {
   const written: string[] = [];
   let code = 0;
   const command = conformCommand(
-    { line: (text) => void lines.push(text), exit: (given) => void (code = given) },
+    {
+      line: (text) => void lines.push(text),
+      write: () => {},
+      exit: (given) => void (code = given),
+    },
     { write: (text: string) => written.push(text) },
   );
   command.exitOverride().configureOutput({ writeErr: () => {}, writeOut: () => {} });
@@ -140,7 +144,7 @@ describe("moiety conform", () => {
   });
 
   it("is a command of the program", () => {
-    const output = { line: () => {}, exit: () => {} };
+    const output = { line: () => {}, write: () => {}, exit: () => {} };
     expect(program(output).commands.map((command) => command.name())).toContain("conform");
   });
 });

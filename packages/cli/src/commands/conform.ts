@@ -41,6 +41,12 @@ const WRITERS: Readonly<Record<"json" | "junit" | "badge", (report: Report) => s
   badge: reportToBadge,
 };
 
+const EXAMPLES = `
+Examples:
+  moiety conform --backend webgpu
+  moiety conform --backend ./my-backend.js --profile training --json report.json
+  moiety conform --backend wasm --case L3/`;
+
 interface Writable {
   readonly file: ResultFile;
   readonly text: (report: Report) => string;
@@ -70,6 +76,7 @@ export function conformCommand(output: Output, progress: ProgressStream = proces
     .option("--junit <file>", "also write the report as JUnit XML")
     .option("--badge <file>", "also write a badge as Markdown")
     .option("--list", "only list the cases")
+    .addHelpText("after", EXAMPLES)
     .action(async (options: Options) => {
       if (options.list) for (const line of listCases(options)) output.line(line);
       else await runKit(options, output, new ProgressView(progress));

@@ -13,6 +13,11 @@ interface Options {
   readonly json?: string;
 }
 
+const EXAMPLES = `
+Examples:
+  moiety goldens path/to/cases
+  moiety goldens path/to/cases --backend wasm --dtype f32 --json report.json`;
+
 /** `moiety goldens DIR`: holds the libraries against recorded truth cases. */
 export function goldensCommand(output: Output): Command {
   return new Command("goldens")
@@ -23,6 +28,7 @@ export function goldensCommand(output: Output): Command {
       new Option("--dtype <dtype>", "precision of the run").choices(["f64", "f32"]).default("f64"),
     )
     .option("--json <file>", "also write the results of every case as JSON")
+    .addHelpText("after", EXAMPLES)
     .action(async (folder: string, { backend: name, dtype, json }: Options) => {
       const backend = await createBackend(name);
       try {

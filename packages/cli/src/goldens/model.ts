@@ -4,14 +4,19 @@ import {
   type Backend,
   type FloatDType,
   FormatError,
+  type Routing,
   type Tensor,
   apply,
   leavesOf,
+  putAlong,
+  zerosLike,
 } from "@moiety/core";
 import {
+  type AttentionConfig,
   type DecoderConfig,
   type ReadyModel,
   generate,
+  headSizes,
   loadModel,
   modelLoss,
   moePart,
@@ -86,14 +91,27 @@ async function runModel(
       "logits.f64": output.logits,
       "loss.f64": withRouters ? loss : crossEntropy,
     };
+    // What a family's code pools for its loss is what it calls the router's logits.
+    const givesWeights = config.decoder.losses.some(
+      (own) => own.kind === "huggingFaceBalance" && own.from === "weights",
+    );
     for (const [index, routing] of output.routings.entries()) {
-      found[`router_logits.f64.${index}`] = routing.logits;
+      found[`router_logits.f64.${index}`] = givesWeights ? weightsOf(routing) : routing.logits;
     }
     for (const { value } of losses) found["aux_loss.f64"] = value;
     if (withRouters) return found;
     return Object.fromEntries(Object.entries(found).filter(([name]) => golden.tensors.has(name)));
   });
   return takeValues(results, context);
+}
+
+/** `[T, E]` the weights of the chosen experts, 0 elsewhere. */
+function weightsOf(routing: Routing): Tensor {
+  if (routing.kind !== "token-choice") {
+    throw new FormatError(`model cases are for token-choice routers, not ${routing.kind}`, 0);
+  }
+  const { logits, indices, outputWeights } = routing;
+  return putAlong(zerosLike(logits), indices, outputWeights, { axis: 1 });
 }
 
 /**
@@ -166,11 +184,10 @@ function isFloat32(name: string): boolean {
 
 /** Lengths of the sums that feed each other between tokens and loss. */
 function sumsBehind(config: DecoderConfig, ids: Recorded): number[] {
-  const { hiddenSize, vocabSize, attention, layers } = config;
-  const heads = attention.numAttentionHeads * attention.headDim;
+  const { hiddenSize, vocabSize, layers } = config;
   const tokens = ids.shape.at(-1) ?? 1;
   const inLayers = layers.flatMap((layer) => {
-    const around = [hiddenSize, hiddenSize, attention.headDim, tokens, heads, hiddenSize];
+    const around = sumsOfAttention(layer.attention ?? config.attention, hiddenSize, tokens);
     if ("dense" in layer) return [...around, hiddenSize, layer.dense.intermediateSize];
     const { expert, shared } = layer.moe;
     const { experts, spec } = moePart(layer.moe, hiddenSize, config.initializerRange).router;
@@ -178,4 +195,15 @@ function sumsBehind(config: DecoderConfig, ids: Recorded): number[] {
     return [...around, hiddenSize, experts, hiddenSize, inner, spec?.topK ?? experts];
   });
   return [...inLayers, hiddenSize, hiddenSize, vocabSize, ids.data.length];
+}
+
+/** Those of a layer's first norm, its attention and its second norm. */
+function sumsOfAttention(attention: AttentionConfig, hiddenSize: number, tokens: number): number[] {
+  const { keyWidth, valueWidth } = headSizes(attention);
+  const heads = attention.numAttentionHeads * valueWidth;
+  const latents =
+    attention.kind === "latent"
+      ? [Math.max(attention.kvLoraRank, attention.qLoraRank ?? 1) * 2]
+      : [];
+  return [hiddenSize, hiddenSize, ...latents, keyWidth, tokens, heads, hiddenSize];
 }

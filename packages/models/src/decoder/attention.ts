@@ -3,27 +3,25 @@ import {
   type RandomKey,
   type Shape,
   type Tensor,
-  add,
   attention,
   constantParameter,
   foldIn,
-  matmul,
-  maximum,
-  minimum,
   normalParameter,
-  rmsNorm,
-  rope,
   writeSlice,
 } from "@moiety/core";
 import type { ShapesOf } from "@moiety/experts";
+import type { AttentionConfig } from "./attention-config.ts";
 import type { LayerCache } from "./cache.ts";
 import type { DecoderConfig } from "./config.ts";
-import type { AttentionParams } from "./params.ts";
+import { type Heads, groupedHeads, groupedShapes } from "./grouped-attention.ts";
+import { latentHeads, latentShapes } from "./latent-attention.ts";
+import type { AttentionParams, GroupedAttentionParams, LatentAttentionParams } from "./params.ts";
+import { project } from "./project.ts";
+import type { Rotary } from "./rotary.ts";
 
 /** What self-attention needs to know of a call. */
 export interface AttentionContext {
-  /** `[T, D/2]` cosines and sines of the tokens' positions. */
-  readonly rotary: { readonly cos: Tensor; readonly sin: Tensor };
+  readonly rotary: Rotary;
   /** Place of the first token among the keys. */
   readonly position: number;
   /** `[B, keys]` bool: false for padding. */
@@ -40,90 +38,103 @@ export interface AttentionResult {
   readonly cache: LayerCache | undefined;
 }
 
-/** Shapes of the weights of self-attention. */
-export function attentionShapes(config: DecoderConfig): ShapesOf<AttentionParams> {
-  const { hiddenSize, attention: parts } = config;
-  const queries = parts.numAttentionHeads * parts.headDim;
-  const keys = parts.numKeyValueHeads * parts.headDim;
-  const norm = (width: number): Shape => [parts.headNorm === "head" ? parts.headDim : width];
+/** What shapes and sizes of attention depend on beside its own configuration. */
+export type AttentionSizes = Pick<DecoderConfig, "hiddenSize" | "initializerRange" | "rmsNormEps">;
+
+/** What a query is compared with, and what comes of it, by kind. */
+export interface HeadSizes {
+  /** Heads of keys and values. */
+  readonly heads: number;
+  /** Width of a query or key. */
+  readonly keyWidth: number;
+  /** Width of a value. */
+  readonly valueWidth: number;
+}
+
+/** Sizes of the keys and values that a kind of attention keeps. */
+export function headSizes(parts: AttentionConfig): HeadSizes {
+  if (parts.kind !== "latent") {
+    const { numKeyValueHeads: heads, headDim } = parts;
+    return { heads, keyWidth: headDim, valueWidth: headDim };
+  }
   return {
-    query: [queries, hiddenSize],
-    key: [keys, hiddenSize],
-    value: [keys, hiddenSize],
-    output: [hiddenSize, queries],
-    ...(parts.qkvBias && { queryBias: [queries], keyBias: [keys], valueBias: [keys] }),
-    ...(parts.outputBias && { outputBias: [hiddenSize] }),
-    ...(parts.headNorm !== "none" && { queryNorm: norm(queries), keyNorm: norm(keys) }),
+    heads: parts.numAttentionHeads,
+    keyWidth: parts.qkNopeHeadDim + parts.qkRopeHeadDim,
+    valueWidth: parts.vHeadDim,
   };
 }
 
-/** Draws weights: matrices from `foldIn(key, n)`, norms one, biases zero. */
+/** Shapes of the weights of self-attention. */
+export function attentionShapes(
+  parts: AttentionConfig,
+  hiddenSize: number,
+): ShapesOf<AttentionParams> {
+  return {
+    ...(parts.kind === "latent"
+      ? latentShapes(parts, hiddenSize)
+      : groupedShapes(parts, hiddenSize)),
+    ...(parts.outputBias && { outputBias: [hiddenSize] }),
+    ...(parts.sinks && { sinks: [parts.numAttentionHeads] }),
+  };
+}
+
+/** Draws weights: matrices and sinks from `foldIn(key, n)` in order, norms one, biases zero. */
 export function drawAttention(
-  config: DecoderConfig,
+  parts: AttentionConfig,
+  { hiddenSize, initializerRange }: AttentionSizes,
   key: RandomKey,
   options: InitOptions,
 ): AttentionParams {
-  const shapes = attentionShapes(config);
-  const draw = (leaf: number, shape: Shape): Tensor =>
-    normalParameter(foldIn(key, leaf), shape, config.initializerRange, options);
-  const constant = (value: number, shape: Shape | undefined): Tensor | undefined =>
-    shape && constantParameter(value, shape, options);
-  return {
-    query: draw(0, shapes.query),
-    key: draw(1, shapes.key),
-    value: draw(2, shapes.value),
-    output: draw(3, shapes.output),
-    ...(shapes.queryBias && {
-      queryBias: constant(0, shapes.queryBias),
-      keyBias: constant(0, shapes.keyBias),
-      valueBias: constant(0, shapes.valueBias),
-    }),
-    ...(shapes.outputBias && { outputBias: constant(0, shapes.outputBias) }),
-    ...(shapes.queryNorm && {
-      queryNorm: constant(1, shapes.queryNorm),
-      keyNorm: constant(1, shapes.keyNorm),
-    }),
+  let drawn = 0;
+  const draw = (name: string, shape: Shape): Tensor => {
+    if (name.endsWith("Bias")) return constantParameter(0, shape, options);
+    if (name.endsWith("Norm")) return constantParameter(1, shape, options);
+    return normalParameter(foldIn(key, drawn++), shape, initializerRange, options);
   };
+  const shapes = Object.entries(attentionShapes(parts, hiddenSize)) as [string, Shape][];
+  const leaves = shapes.map(([name, shape]) => [name, draw(name, shape)]);
+  return Object.fromEntries(leaves) as AttentionParams;
 }
 
-/** Causal self-attention on `x [B, T, H]`: project, norm, clip, rotate, attend, project. */
+/** Causal self-attention on `x [B, T, H]`: queries, keys and values of a kind, attend, project. */
 export function attend(
-  config: DecoderConfig,
+  parts: AttentionConfig,
+  sizes: AttentionSizes,
   params: AttentionParams,
   x: Tensor,
   context: AttentionContext,
 ): AttentionResult {
-  const { attention: parts, rmsNormEps: epsilon } = config;
   const [batch = 0, tokens = 0] = x.shape;
-  const heads = (weight: Tensor, bias: Tensor | undefined, norm: Tensor | undefined): Tensor => {
-    const projected = project(x, weight, bias);
-    const whole =
-      norm && parts.headNorm === "projection" ? rmsNorm(projected, norm, { epsilon }) : projected;
-    const split = clamp(whole, parts.clip).reshape([batch, tokens, -1, parts.headDim]);
-    return norm && parts.headNorm === "head" ? rmsNorm(split, norm, { epsilon }) : split;
-  };
-  const turn = (values: Tensor): Tensor => rope(values, context.rotary.cos, context.rotary.sin);
-  const query = turn(heads(params.query, params.queryBias, params.queryNorm));
-  const key = turn(heads(params.key, params.keyBias, params.keyNorm));
-  const value = heads(params.value, params.valueBias, undefined);
-  const starts = [0, context.position, 0, 0];
+  const { position, mask, rotary } = context;
+  const { query, key, value } = headsOf(parts, sizes, params, x, rotary);
+  const starts = [0, position, 0, 0];
   const cache = context.cache && {
     keys: writeSlice(context.cache.keys, key, { starts }),
     values: writeSlice(context.cache.values, value, { starts }),
   };
-  const attended = attention(query, cache?.keys ?? key, cache?.values ?? value, context.mask, {
-    causal: true,
-    scale: parts.scale ?? parts.headDim ** -0.5,
-    position: context.position,
-  }).reshape([batch, tokens, parts.numAttentionHeads * parts.headDim]);
+  const { keyWidth, valueWidth } = headSizes(parts);
+  const { scale = keyWidth ** -0.5, window } = parts;
+  const attended = attention(
+    query,
+    cache?.keys ?? key,
+    cache?.values ?? value,
+    mask,
+    params.sinks,
+    { causal: true, scale, position, ...(window !== undefined && { window }) },
+  ).reshape([batch, tokens, parts.numAttentionHeads * valueWidth]);
   return { output: project(attended, params.output, params.outputBias), cache };
 }
 
-function project(x: Tensor, weight: Tensor, bias: Tensor | undefined): Tensor {
-  const y = matmul(x, weight, { transposeB: true });
-  return bias ? add(y, bias) : y;
-}
-
-function clamp(x: Tensor, limit: number | undefined): Tensor {
-  return limit === undefined ? x : minimum(maximum(x, -limit), limit);
+function headsOf(
+  parts: AttentionConfig,
+  { rmsNormEps }: AttentionSizes,
+  params: AttentionParams,
+  x: Tensor,
+  rotary: Rotary,
+): Heads {
+  // The parameters come from the same configuration, whose shapes they have.
+  if (parts.kind === "latent") {
+    return latentHeads(parts, params as LatentAttentionParams, x, rotary);
+  }
+  return groupedHeads(parts, params as GroupedAttentionParams, x, rotary, rmsNormEps);
 }

@@ -1,10 +1,12 @@
-import { ConfigError, mixExperts } from "@moiety/core";
+import { ConfigError, type QuantizedFormat, mixExperts } from "@moiety/core";
 import {
+  type FfnParams,
   type ShapedBank,
   glu,
   latentExperts,
   mixedExperts,
   mlp,
+  quantizedExperts,
   scaledExperts,
   timesFactor,
   withOutputBias,
@@ -21,6 +23,8 @@ export type DecoderBank = ShapedBank<LeafTree>;
 interface BankSizes {
   readonly hiddenSize: number;
   readonly initializerRange: number;
+  /** Of the experts' matrices. */
+  readonly format?: QuantizedFormat | undefined;
 }
 
 /**
@@ -28,9 +32,9 @@ interface BankSizes {
  * @throws ConfigError naming the option
  */
 export function decoderBank(config: MoeConfig, experts: number, sizes: BankSizes): DecoderBank {
-  const { expert, others = [], around = [] } = config;
+  const { expert, others = [], around = [], format } = config;
   const inner = around.find((wrapping) => wrapping.kind === "latent")?.latentSize;
-  const inside = { ...sizes, hiddenSize: inner ?? sizes.hiddenSize };
+  const inside = { ...sizes, hiddenSize: inner ?? sizes.hiddenSize, format };
   const first = ffnBank(expert, networksOf(config, experts), inside);
   const bank =
     others.length === 0
@@ -50,9 +54,10 @@ export function networksOf({ others = [], around = [] }: MoeConfig, experts: num
   return [...special, ...further].reduce((left, count) => left - count, experts);
 }
 
-function ffnBank(expert: FfnConfig, experts: number, sizes: BankSizes): DecoderBank {
+function ffnBank(expert: FfnConfig, experts: number, { format, ...sizes }: BankSizes): DecoderBank {
   const options = { ...expert, ...sizes, experts };
-  return anyBank(expert.gated ? glu(options) : mlp(options));
+  const bank = expert.gated ? glu(options) : mlp(options);
+  return anyBank(format === undefined ? bank : quantizedExperts<FfnParams>(bank, { format }));
 }
 
 function wrap(bank: DecoderBank, wrapping: BankWrapping, sizes: BankSizes): DecoderBank {

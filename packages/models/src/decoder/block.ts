@@ -10,16 +10,15 @@ import {
   type Shape,
   type Tensor,
   add,
-  constantParameter,
   foldIn,
   mul,
-  rmsNorm,
 } from "@moiety/core";
 import { denseFfn } from "@moiety/experts";
 import { type AttentionContext, attend, attentionShapes, drawAttention } from "./attention.ts";
 import type { LayerCache } from "./cache.ts";
 import type { DecoderConfig, LayerConfig } from "./config.ts";
 import { moePart } from "./moe-layer.ts";
+import { drawNorm, normShapes, normalize } from "./norm.ts";
 import type { BlockParams, BlockState } from "./params.ts";
 
 /** What a layer is told of a call. */
@@ -39,7 +38,10 @@ export interface BlockOutput {
   readonly cache: LayerCache | undefined;
 }
 
-/** One layer of a decoder: attention, then a dense network or experts, each with norm and residual. */
+/**
+ * One layer of a decoder: attention, then a dense network or experts, each with norm and residual.
+ * The norm is of what goes in, or of what comes out.
+ */
 export interface Block {
   readonly shapes: MapTree<BlockParams, Shape>;
   readonly stateShapes: MapTree<BlockState, Shape>;
@@ -54,18 +56,20 @@ export interface Block {
 
 /** Builds one layer. @throws ConfigError where its parts do not fit */
 export function block(config: DecoderConfig, layer: LayerConfig): Block {
-  const { hiddenSize, rmsNormEps: epsilon, initializerRange, scales = {} } = config;
+  const { hiddenSize, initializerRange, scales = {} } = config;
   const common = { hiddenSize, initializerRange };
+  const parts = layer.attention ?? config.attention;
   const dense = "dense" in layer ? denseFfn({ ...layer.dense, ...common }) : undefined;
   const sparse = "moe" in layer ? moePart(layer.moe, hiddenSize, initializerRange) : undefined;
-  const norm = [hiddenSize];
-  const join = (stream: Tensor, added: Tensor): Tensor =>
-    add(stream, scaled(added, scales.residual));
+  const isBefore = config.normPosition !== "after";
+  const before = (x: Tensor, norm: Norm): Tensor => (isBefore ? norm(x) : x);
+  const join = (stream: Tensor, added: Tensor, norm: Norm): Tensor =>
+    add(stream, scaled(isBefore ? added : norm(added), scales.residual));
   return {
     shapes: {
-      attentionNorm: norm,
-      attention: attentionShapes(config),
-      ffnNorm: norm,
+      ...normShapes(config, "attentionNorm"),
+      attention: attentionShapes(parts, hiddenSize),
+      ...normShapes(config, "ffnNorm"),
       ...(dense && { dense: dense.shapes }),
       ...(sparse && { moe: sparse.shapes }),
     },
@@ -75,9 +79,9 @@ export function block(config: DecoderConfig, layer: LayerConfig): Block {
       const experts = sparse?.layer.init(ffnKey, options);
       return {
         params: {
-          attentionNorm: constantParameter(1, norm, options),
-          attention: drawAttention(config, foldIn(key, 0), options),
-          ffnNorm: constantParameter(1, norm, options),
+          ...drawNorm(config, "attentionNorm", options),
+          attention: drawAttention(parts, config, foldIn(key, 0), options),
+          ...drawNorm(config, "ffnNorm", options),
           ...(dense && { dense: dense.init(ffnKey, options).params }),
           ...(experts && { moe: experts.params }),
         },
@@ -85,14 +89,16 @@ export function block(config: DecoderConfig, layer: LayerConfig): Block {
       };
     },
     *forward(params, state, x, context): Forward<BlockOutput> {
-      const normed = rmsNorm(x, params.attentionNorm, { epsilon });
-      const attended = attend(config, params.attention, normed, context.attention);
-      const middle = join(x, attended.output);
-      const input = rmsNorm(middle, params.ffnNorm, { epsilon });
+      const { attentionNorm, attentionNormBias, ffnNorm, ffnNormBias } = params;
+      const first: Norm = (of) => normalize(config, of, attentionNorm, attentionNormBias);
+      const second: Norm = (of) => normalize(config, of, ffnNorm, ffnNormBias);
+      const attended = attend(parts, config, params.attention, before(x, first), context.attention);
+      const middle = join(x, attended.output, first);
+      const input = before(middle, second);
       const { cache } = attended;
       if (dense) {
         const output = dense.forward(present(params.dense, "dense"), input);
-        return { hidden: join(middle, output), cache };
+        return { hidden: join(middle, output, second), cache };
       }
       const { output, routing, load } = yield* present(sparse, "moe").layer.forward(
         present(params.moe, "moe"),
@@ -100,10 +106,12 @@ export function block(config: DecoderConfig, layer: LayerConfig): Block {
         input,
         context.route,
       );
-      return { hidden: join(middle, output), routing, load, cache };
+      return { hidden: join(middle, output, second), routing, load, cache };
     },
   };
 }
+
+type Norm = (x: Tensor) => Tensor;
 
 /** A tensor times a factor, where there is one. */
 export function scaled(x: Tensor, factor: number | undefined): Tensor {

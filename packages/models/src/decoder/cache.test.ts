@@ -1,10 +1,18 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import create from "@moiety/backend-cpu";
-import { type Backend, ConfigError, ShapeError, apply, randomKey, slice } from "@moiety/core";
+import {
+  type Backend,
+  ConfigError,
+  ShapeError,
+  UnsupportedError,
+  apply,
+  randomKey,
+  slice,
+} from "@moiety/core";
 import { initModel } from "../init-model.ts";
 import type { ReadyModel } from "../load.ts";
-import { tinyConfigs, tokens } from "../testing/tiny.ts";
-import { donateCache, emptyCache } from "./cache.ts";
+import { tinyConfigs, tinyFamilies, tokens } from "../testing/tiny.ts";
+import { type KeyValueCache, donateCache, emptyCache } from "./cache.ts";
 
 let backend: Backend;
 
@@ -17,7 +25,7 @@ afterAll(() => backend.dispose());
 const make = (family: string): ReadyModel =>
   initModel(tinyConfigs[family] ?? {}, randomKey(5), { backend, dtype: "f64" });
 
-describe.each(["olmoe", "qwen2_moe", "qwen3_moe"])("%s with a cache", (family) => {
+describe.each(tinyFamilies)("%s with a cache", (family) => {
   it("gives the logits of one call, however the sequence is cut", async () => {
     const { model, params, state } = make(family);
     const ids = tokens(backend, 2, 9);
@@ -66,6 +74,30 @@ describe.each(["olmoe", "qwen2_moe", "qwen3_moe"])("%s with a cache", (family) =
     const logits = (await second.logits.read()) as Float64Array;
     const expected = whole.slice(-logits.length);
     for (const [index, value] of expected.entries()) expect(logits[index]).toBeCloseTo(value, 10);
+  });
+});
+
+describe("a sequence that LongRoPE turns otherwise from some length on", () => {
+  it("is not continued with keys that were turned the short way", async () => {
+    const { model, params, state } = make("phimoe");
+    const ids = tokens(backend, 1, 18);
+    const part = (start: number, count: number) =>
+      slice(ids, { starts: [0, start], sizes: [1, count] });
+    const call = (start: number, count: number, cache: KeyValueCache) =>
+      apply(model, params, state, part(start, count), { cache });
+    const empty = (): KeyValueCache =>
+      emptyCache(model.config, { backend, capacity: 18, dtype: "f64" });
+    const { cache: full } = call(0, 16, empty());
+    if (!full) throw new Error("no cache");
+    expect(() => call(16, 1, full)).toThrow(UnsupportedError);
+    expect(() => call(16, 1, full)).toThrow(/beyond 16 tokens/);
+    const long = call(0, 17, empty());
+    if (!long.cache) throw new Error("no cache");
+    const last = (await call(17, 1, long.cache).logits.read()) as Float64Array;
+    const whole = (await apply(model, params, state, ids).logits.read()) as Float64Array;
+    for (const [at, value] of whole.slice(-last.length).entries()) {
+      expect(last[at]).toBeCloseTo(value, 10);
+    }
   });
 });
 

@@ -6,9 +6,10 @@ import {
   donate,
   zeros,
 } from "@moiety/core";
-import type { DecoderConfig } from "./config.ts";
+import { headSizes } from "./attention.ts";
+import type { DecoderConfig, LayerConfig } from "./config.ts";
 
-/** Keys and values of one layer, `[B, capacity, key heads, D]`. */
+/** Keys and values of one layer, `[B, capacity, key heads, width]`, each of its own width. */
 export interface LayerCache {
   readonly keys: Tensor;
   readonly values: Tensor;
@@ -23,6 +24,8 @@ export interface KeyValueCache {
   readonly length: number;
   /** The most tokens that fit. */
   readonly capacity: number;
+  /** Length for which its keys were turned, where scalings go by it. `length` unless given. */
+  readonly turnedFor?: number | undefined;
   readonly layers: readonly LayerCache[];
   /** `[B, capacity]` bool: false where padding stands. Only of caches made with `masked`. */
   readonly mask?: Tensor | undefined;
@@ -48,12 +51,16 @@ export function emptyCache(config: DecoderConfig, options: CacheOptions): KeyVal
     if (Number.isInteger(size) && size >= 1) continue;
     throw new ConfigError(`${key} is ${size}, but must be a whole number from 1`, key, size);
   }
-  const { numKeyValueHeads, headDim } = config.attention;
-  const empty = (): Tensor => zeros(backend, [batch, capacity, numKeyValueHeads, headDim], dtype);
+  const empty = (layer: LayerConfig): LayerCache => {
+    const { heads, keyWidth, valueWidth } = headSizes(layer.attention ?? config.attention);
+    const places = (width: number): Tensor =>
+      zeros(backend, [batch, capacity, heads, width], dtype);
+    return { keys: places(keyWidth), values: places(valueWidth) };
+  };
   return {
     length: 0,
     capacity,
-    layers: config.layers.map(() => ({ keys: empty(), values: empty() })),
+    layers: config.layers.map(empty),
     ...(masked && { mask: zeros(backend, [batch, capacity], "bool") }),
   };
 }

@@ -1,17 +1,9 @@
-import {
-  ConfigError,
-  type RoutingBase,
-  type Tensor,
-  foldIn,
-  ones,
-  rotaryFrequencies,
-  rotaryTable,
-  writeSlice,
-} from "@moiety/core";
+import { ConfigError, type RoutingBase, type Tensor, foldIn, ones, writeSlice } from "@moiety/core";
 import type { BlockContext } from "./block.ts";
 import type { KeyValueCache, LayerCache } from "./cache.ts";
 import type { DecoderConfig } from "./config.ts";
 import type { DecoderContext } from "./decoder.ts";
+import { rotaryTables } from "./rotary.ts";
 
 /** What is the same for all layers in one call of a decoder. */
 export interface Call {
@@ -39,18 +31,18 @@ export function prepareCall(
   const [batch = 0, tokens = 0] = ids.shape;
   const { cache } = context;
   const position = cache?.length ?? 0;
-  const { headDim, rotaryDim = headDim, ropeTheta } = config.attention;
-  const rotary = rotaryTable(backend, {
-    positions: Int32Array.from({ length: tokens }, (_, index) => position + index),
-    frequencies: rotaryFrequencies(rotaryDim, ropeTheta),
-    dtype,
-  });
+  const length = Math.max(context.length ?? 0, cache?.turnedFor ?? 0, position + tokens);
+  const rotary = rotaryTables(
+    backend,
+    config.layers.map((layer) => layer.attention ?? config.attention),
+    { start: position, end: position + tokens, length, dtype },
+  );
   const cacheMask =
     cache?.mask &&
     writeSlice(cache.mask, context.mask ?? ones(backend, [batch, tokens], "bool"), {
       starts: [0, position],
     });
-  const attention = { rotary, position, mask: cache ? cacheMask : context.mask };
+  const attention = { position, mask: cache ? cacheMask : context.mask };
   const route = {
     sequences: Array.from({ length: batch + 1 }, (_, index) => index * tokens),
     mask: context.mask?.reshape([batch * tokens]),
@@ -60,7 +52,11 @@ export function prepareCall(
   };
   return {
     layerContext: (layer, carry, selected) => ({
-      attention: { ...attention, cache: cache?.layers[layer] },
+      attention: {
+        ...attention,
+        rotary: rotary[layer] ?? lost("rotary table"),
+        cache: cache?.layers[layer],
+      },
       route: {
         ...route,
         previous: carry,
@@ -73,17 +69,14 @@ export function prepareCall(
       return {
         length: position + tokens,
         capacity: cache.capacity,
-        layers: layers.map((layer) => layer ?? lost()),
+        turnedFor: length,
+        layers: layers.map((layer) => layer ?? lost("cache")),
         ...(cacheMask && { mask: cacheMask }),
       };
     },
   };
 }
 
-function lost(): never {
-  throw new ConfigError(
-    "a layer gave no cache; pass one with an entry per layer",
-    "cache",
-    undefined,
-  );
+function lost(what: string): never {
+  throw new ConfigError(`a layer has no ${what}; give one for each layer`, "cache", undefined);
 }

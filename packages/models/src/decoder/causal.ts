@@ -19,7 +19,7 @@ function causalLayer(sizes: DecoderConfig, layer: LayerConfig): LayerConfig {
   if (!("moe" in layer)) return layer;
   const { router } = layer.moe;
   if (router.kind === "catalogue") {
-    return { moe: { ...layer.moe, router: { ...router, causal: true } } };
+    return { ...layer, moe: { ...layer.moe, router: { ...router, causal: true } } };
   }
   if (!decoderRouter(router, sizes).acrossTokens) return layer;
   throw new UnsupportedError(

@@ -7,6 +7,8 @@ import {
   formatShape,
   isTensor,
 } from "@moiety/core";
+import type { AttentionConfig } from "./attention-config.ts";
+import { type Refuse, checkAttention, requireCounts } from "./check-attention.ts";
 import type { DecoderConfig } from "./config.ts";
 import type { DecoderContext } from "./decoder.ts";
 import type { DecoderParams } from "./params.ts";
@@ -14,38 +16,24 @@ import type { DecoderParams } from "./params.ts";
 /** Throws {@link ConfigError} for a configuration that makes no sense, naming the key. */
 export function checkDecoder(config: DecoderConfig): void {
   const { attention, layers } = config;
-  const refuse = (key: string, value: unknown, wanted: string): never => {
+  const refuse: Refuse = (key, value, wanted) => {
     throw new ConfigError(`decoder: ${key} is ${String(value)}, but must be ${wanted}`, key, value);
   };
-  const { numAttentionHeads, numKeyValueHeads, headDim, dropout, clip } = attention;
-  const sizes = { vocabSize: config.vocabSize, hiddenSize: config.hiddenSize };
-  for (const [key, size] of Object.entries({
-    ...sizes,
-    numAttentionHeads,
-    numKeyValueHeads,
-    headDim,
-  })) {
-    if (!Number.isSafeInteger(size) || size < 1) refuse(key, size, "a whole number from 1");
-  }
-  if (numAttentionHeads % numKeyValueHeads !== 0) {
-    refuse("numKeyValueHeads", numKeyValueHeads, `a divisor of the ${numAttentionHeads} heads`);
-  }
-  if (headDim % 2 !== 0) refuse("headDim", headDim, "even, for rotary positions");
-  const { rotaryDim = headDim, scale = 1 } = attention;
-  if (!(rotaryDim % 2 === 0 && rotaryDim >= 0 && rotaryDim <= headDim)) {
-    refuse("rotaryDim", rotaryDim, `even and at most the head's ${headDim}`);
-  }
-  if (!(scale > 0)) refuse("scale", scale, "above 0");
+  requireCounts({ vocabSize: config.vocabSize, hiddenSize: config.hiddenSize }, refuse);
+  const own = layers.flatMap((layer) => layer.attention ?? []);
+  for (const each of new Set([attention, ...own])) checkAttention(each, refuse);
   for (const [key, value] of Object.entries(config.scales ?? {})) {
     if (!(value > 0)) refuse(`scales.${key}`, value, "above 0");
   }
-  if (!(attention.ropeTheta > 0)) refuse("ropeTheta", attention.ropeTheta, "above 0");
   if (!(config.rmsNormEps >= 0)) refuse("rmsNormEps", config.rmsNormEps, "at least 0");
   if (!(config.initializerRange >= 0)) {
     refuse("initializerRange", config.initializerRange, "at least 0");
   }
-  if (!(dropout >= 0 && dropout < 1)) refuse("dropout", dropout, "from 0 to below 1");
-  if (clip !== undefined && !(clip > 0)) refuse("clip", clip, "above 0");
+  const { norm = "rms", normPosition = "before" } = config;
+  if (!["rms", "layer"].includes(norm)) refuse("norm", norm, "rms or layer");
+  if (!["before", "after"].includes(normPosition)) {
+    refuse("normPosition", normPosition, "before or after");
+  }
   if (layers.length === 0) refuse("layers", "empty", "at least one layer");
 }
 
@@ -69,15 +57,36 @@ export function checkCall(
       params.layers.length,
     );
   }
-  if (context.training && config.attention.dropout > 0) {
+  const attentions = config.layers.map((layer) => layer.attention ?? config.attention);
+  for (const { dropout } of context.training ? attentions : []) {
+    if (dropout === 0) continue;
     throw new UnsupportedError(
-      `attention dropout ${config.attention.dropout} is not built; train with 0`,
+      `attention dropout ${dropout} is not built; train with 0`,
       "attention dropout",
     );
   }
   checkLabels(ids, context);
   checkMask(ids, context);
   checkCache(ids, context, layers);
+  for (const attention of attentions) checkStretch(attention, ids, context);
+}
+
+/** Cached keys were turned by the factors of short sequences, which longer ones do not share. */
+function checkStretch(
+  { ropeScaling }: AttentionConfig,
+  ids: Tensor,
+  { cache, length = 0 }: DecoderContext,
+): void {
+  if (ropeScaling?.kind !== "longrope" || cache === undefined || cache.length === 0) return;
+  const { originalMaxPositionEmbeddings: limit } = ropeScaling;
+  const before = cache.turnedFor ?? cache.length;
+  const after = Math.max(length, cache.length + (ids.shape[1] ?? 0));
+  if (before > limit || after <= limit) return;
+  throw new UnsupportedError(
+    `the sequence grows beyond ${limit} tokens, from which on LongRoPE turns all keys otherwise; ` +
+      "start it anew with an empty cache and all its tokens, in one call or with their length",
+    "LongRoPE beyond its original length with a cache of short factors",
+  );
 }
 
 function checkLabels(ids: Tensor, { labels }: DecoderContext): void {

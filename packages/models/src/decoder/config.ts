@@ -1,37 +1,9 @@
-import type { Activation, GateClamp, GateLayout, Merge } from "@moiety/core";
+import type { Activation, GateClamp, GateLayout, Merge, QuantizedFormat } from "@moiety/core";
 import type { ScaledOptions, SpecialExperts } from "@moiety/experts";
 import type { StageOptions } from "@moiety/routers";
+import type { AttentionConfig } from "./attention-config.ts";
 import type { LossOptionsByKind } from "./losses.ts";
 import type { PresetOptions } from "./presets.ts";
-
-/** Where queries and keys are normalised: nowhere, over each head, or over the whole projection. */
-export type HeadNorm = "none" | "head" | "projection";
-
-/** Self-attention with rotary positions and grouped queries. */
-export interface AttentionConfig {
-  /** Number of query heads. */
-  readonly numAttentionHeads: number;
-  /** Number of key and value heads; divides the number of query heads. */
-  readonly numKeyValueHeads: number;
-  /** Width of a head, even. */
-  readonly headDim: number;
-  /** Base of the rotary frequencies. */
-  readonly ropeTheta: number;
-  /** The leading elements of a head that are rotated, even. All unless given. */
-  readonly rotaryDim?: number | undefined;
-  /** Factor of the products of queries and keys. `headDim` ** −0.5 unless given. */
-  readonly scale?: number | undefined;
-  /** Norm of queries and keys before they are rotated. */
-  readonly headNorm: HeadNorm;
-  /** Whether the query, key and value projections have biases. */
-  readonly qkvBias: boolean;
-  /** Whether the output projection has a bias. */
-  readonly outputBias: boolean;
-  /** Queries, keys and values are limited to ±clip (OLMoE's `clip_qkv`). No limit unless given. */
-  readonly clip?: number | undefined;
-  /** Dropout of attention weights in training. Other than 0 it is refused then. */
-  readonly dropout: number;
-}
 
 /** A feed-forward network: a dense layer, one expert of a bank, or a shared expert. */
 export interface FfnConfig {
@@ -113,6 +85,8 @@ export interface MoeConfig {
   readonly router: RouterConfig;
   /** One expert. */
   readonly expert: FfnConfig;
+  /** Format in which the matrices of all experts are held. Floats unless given. */
+  readonly format?: QuantizedFormat | undefined;
   /** More experts of other kinds or sizes, whose ids follow. None unless given. */
   readonly others?: readonly (FfnConfig & { readonly experts: number })[] | undefined;
   /** What stands around the experts, from the inside out. Nothing unless given. */
@@ -121,8 +95,11 @@ export interface MoeConfig {
   readonly shared?: (FfnConfig & { readonly merge: Merge }) | undefined;
 }
 
-/** What follows attention in one layer of a decoder: a dense network, or experts. */
-export type LayerConfig = { readonly dense: FfnConfig } | { readonly moe: MoeConfig };
+/** One layer of a decoder: attention, then a dense network or experts. */
+export type LayerConfig = ({ readonly dense: FfnConfig } | { readonly moe: MoeConfig }) & {
+  /** This layer's attention, where it is not that of the others. */
+  readonly attention?: AttentionConfig | undefined;
+};
 
 /** One loss over the routings of all layers by its name, with its options. */
 export type LossConfig = {
@@ -145,12 +122,19 @@ export interface DecoderConfig {
   readonly vocabSize: number;
   /** Width H between layers. */
   readonly hiddenSize: number;
-  /** ε of every RMSNorm. */
+  /** ε of the norms around layers and before the output projection. */
   readonly rmsNormEps: number;
+  /** What those norms are: RMSNorm, or LayerNorm with biases. RMSNorm unless given. */
+  readonly norm?: "rms" | "layer" | undefined;
+  /** Whether a layer's parts are normalised before they run or after. Before unless given. */
+  readonly normPosition?: "before" | "after" | undefined;
+  /** Whether the output projection has a bias. False unless given. */
+  readonly headBias?: boolean | undefined;
   /** Standard deviation of initial weights. */
   readonly initializerRange: number;
   /** Whether the output projection is the embedding. */
   readonly tieWordEmbeddings: boolean;
+  /** Attention of the layers that name none of their own. */
   readonly attention: AttentionConfig;
   /** Scales of the whole. None unless given. */
   readonly scales?: DecoderScales | undefined;

@@ -15,6 +15,8 @@ import { initModel } from "../init-model.ts";
 import type { ReadyModel } from "../load.ts";
 import { tinyConfigs, tokens } from "../testing/tiny.ts";
 import { shapesByPath } from "../tree.ts";
+import type { AttentionConfig } from "./attention-config.ts";
+import type { DecoderConfig } from "./config.ts";
 import { decoder } from "./decoder.ts";
 
 let backend: Backend;
@@ -136,8 +138,10 @@ it("gives the last token's logits alone", async () => {
 
 it("limits queries, keys and values to ±clip", async () => {
   const { config } = make("olmoe").model;
-  const loose = decoder({ ...config, attention: { ...config.attention, clip: 1e9 } });
-  const none = decoder({ ...config, attention: { ...config.attention, clip: undefined } });
+  if (config.attention.kind === "latent") throw new Error("olmoe has grouped queries");
+  const { attention } = config;
+  const loose = decoder({ ...config, attention: { ...attention, clip: 1e9 } });
+  const none = decoder({ ...config, attention: { ...attention, clip: undefined } });
   const { params, state } = make("olmoe");
   const ids = tokens(backend, 1, 4);
   const logits = async (model: typeof loose): Promise<unknown> =>
@@ -199,6 +203,53 @@ describe("bad calls and configurations are named", () => {
     const { config } = make("qwen3_moe").model;
     const attention = { ...config.attention, [key]: value };
     expect(() => decoder({ ...config, attention })).toThrow(
+      expect.objectContaining({ code: "CONFIG", key }) as Error,
+    );
+  });
+
+  it.each([
+    ["attention.kind", { kind: "linear" }],
+    ["kvLoraRank", { kvLoraRank: 0 }],
+    ["qLoraRank", { qLoraRank: 1.5 }],
+    ["qkRopeHeadDim", { qkRopeHeadDim: 3 }],
+    ["vHeadDim", { vHeadDim: -1 }],
+    ["latentNormEps", { latentNormEps: -1 }],
+    ["window", { window: 0 }],
+    ["scale", { scale: 0 }],
+    ["ropeScaling.factor", { ropeScaling: { kind: "linear", factor: 0 } }],
+    ["rotaryDim", { qkRopeHeadDim: 2, ropeScaling: { kind: "dynamic", factor: 2 } }],
+    [
+      "ropeScaling.long.factors",
+      {
+        ropeScaling: {
+          kind: "longrope",
+          short: { factors: [1, 1], scale: 1 },
+          long: { factors: [1], scale: 1 },
+        },
+      },
+    ],
+    [
+      "ropeScaling.short",
+      { ropeScaling: { kind: "longrope", short: { factors: [1, 0], scale: 1 } } },
+    ],
+  ])("%s of latent attention", (key, change) => {
+    const { config } = make("deepseek_v3").model;
+    const attention = { ...config.attention, ...change } as AttentionConfig;
+    const refusal = expect.objectContaining({ code: "CONFIG", key }) as Error;
+    expect(() => decoder({ ...config, attention })).toThrow(refusal);
+    const [first, ...rest] = config.layers;
+    if (!first) throw new Error("no layer");
+    expect(() => decoder({ ...config, layers: [{ ...first, attention }, ...rest] })).toThrow(
+      refusal,
+    );
+  });
+
+  it.each([
+    ["norm", { norm: "batch" }],
+    ["normPosition", { normPosition: "around" }],
+  ])("%s", (key, change) => {
+    const { config } = make("phimoe").model;
+    expect(() => decoder({ ...config, ...change } as DecoderConfig)).toThrow(
       expect.objectContaining({ code: "CONFIG", key }) as Error,
     );
   });

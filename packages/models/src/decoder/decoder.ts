@@ -7,15 +7,14 @@ import {
   type Routing,
   type Shape,
   type Tensor,
+  cast,
   checkpoint,
   constantParameter,
   div,
   foldIn,
   gatherRows,
   isFloat,
-  matmul,
   normalParameter,
-  rmsNorm,
   slice,
 } from "@moiety/core";
 import { type Block, type BlockOutput, block, scaled } from "./block.ts";
@@ -24,7 +23,9 @@ import { prepareCall } from "./call.ts";
 import { checkCall, checkDecoder } from "./check.ts";
 import type { DecoderConfig } from "./config.ts";
 import { routingLoss } from "./losses.ts";
+import { drawNorm, normShapes, normalize } from "./norm.ts";
 import type { BlockParams, DecoderParams, DecoderState } from "./params.ts";
+import { project } from "./project.ts";
 
 /** What a call of a decoder may be given beside its tokens. */
 export interface DecoderContext {
@@ -37,6 +38,11 @@ export interface DecoderContext {
   readonly labels?: Tensor | undefined;
   /** Earlier keys and values; the result has them with the new ones. None unless given. */
   readonly cache?: KeyValueCache | undefined;
+  /**
+   * Tokens that the sequences will have when a prompt that comes in pieces is complete, for rotary
+   * scalings that go by the length. Those so far unless given.
+   */
+  readonly length?: number | undefined;
   /** Whether this is a training step (noise, jitter). False unless given. */
   readonly training?: boolean | undefined;
   /** Key of this call's random numbers, for routers that draw some in training. */
@@ -50,6 +56,8 @@ export interface DecoderContext {
   readonly checkpoint?: boolean | undefined;
   /** Logits of the last token only: `[B, 1, V]`. False unless given. */
   readonly lastOnly?: boolean | undefined;
+  /** Whether the losses are evaluated, which costs time that only training needs. True unless given. */
+  readonly losses?: boolean | undefined;
 }
 
 /** What a decoder gives. */
@@ -58,7 +66,7 @@ export interface DecoderOutput {
   readonly logits: Tensor;
   /** Of each layer with experts, in order. */
   readonly routings: readonly Routing[];
-  /** The configuration's losses over all routings together; none where no layer has experts. */
+  /** The configuration's losses over all routings together; none without experts or if not asked. */
   readonly losses: readonly LossValue[];
   /** `[E]` i32 assignments per expert of each layer with experts; padding left out. */
   readonly loads: readonly Tensor[];
@@ -91,7 +99,7 @@ export interface DecoderModel extends Module<
  */
 export function decoder(config: DecoderConfig): DecoderModel {
   checkDecoder(config);
-  const { hiddenSize, vocabSize, initializerRange, tieWordEmbeddings } = config;
+  const { hiddenSize, vocabSize, initializerRange, tieWordEmbeddings, headBias } = config;
   const blocks = config.layers.map((layer) => block(config, layer));
   const table = [vocabSize, hiddenSize];
   return {
@@ -99,8 +107,9 @@ export function decoder(config: DecoderConfig): DecoderModel {
     shapes: {
       embedding: table,
       layers: blocks.map((part) => part.shapes),
-      norm: [hiddenSize],
+      ...normShapes(config, "norm"),
       ...(!tieWordEmbeddings && { head: table }),
+      ...(headBias && { headBias: [vocabSize] }),
     },
     stateShapes: { layers: blocks.map((part) => part.stateShapes) },
     init(key, options) {
@@ -113,8 +122,9 @@ export function decoder(config: DecoderConfig): DecoderModel {
         params: {
           embedding,
           layers: parts.map(({ params }) => params),
-          norm: constantParameter(1, [hiddenSize], options),
+          ...drawNorm(config, "norm", options),
           ...(!tieWordEmbeddings && { head: draw(2) }),
+          ...(headBias && { headBias: constantParameter(0, [vocabSize], options) }),
         },
         state: { layers: parts.map(({ state }) => state) },
       };
@@ -134,12 +144,13 @@ function* forward(
 ): Forward<DecoderOutput> {
   checkCall(config, params, ids, context);
   const { embedding, norm, head = embedding } = params;
-  const dtype = isFloat(embedding.dtype) ? embedding.dtype : "f32";
+  const dtype = isFloat(norm.dtype) ? norm.dtype : "f32";
   const call = prepareCall(config, ids, context, dtype);
   const outputs: BlockOutput[] = [];
   const routings: Routing[] = [];
   const { scales = {} } = config;
-  let hidden = scaled(gatherRows(embedding, ids), scales.embedding);
+  const rows = gatherRows(embedding, ids);
+  let hidden = scaled(isFloat(rows.dtype) ? rows : cast(rows, { dtype }), scales.embedding);
   let carry: Routing["carry"];
   for (const [layer, part] of blocks.entries()) {
     const input = hidden;
@@ -153,13 +164,13 @@ function* forward(
     if (output.routing) routings.push(output.routing);
   }
   const wanted = context.lastOnly ? lastToken(hidden) : hidden;
-  const normed = rmsNorm(wanted, norm, { epsilon: config.rmsNormEps });
+  const normed = normalize(config, wanted, norm, params.normBias);
   const cache = call.cacheAfter(outputs.map((output) => output.cache));
-  const logits = matmul(normed, head, { transposeB: true });
+  const logits = project(normed, head, params.headBias);
   return {
     logits: scales.logits === undefined ? logits : div(logits, scales.logits),
     routings,
-    losses: routings.length === 0 ? [] : evaluate(config, routings),
+    losses: context.losses === false || routings.length === 0 ? [] : evaluate(config, routings),
     loads: outputs.flatMap(({ load }) => load ?? []),
     ...(cache && { cache }),
   };
@@ -175,5 +186,6 @@ function evaluate({ losses }: DecoderConfig, routings: readonly Routing[]): Loss
 
 function lastToken(hidden: Tensor): Tensor {
   const [batch = 0, tokens = 0, width = 0] = hidden.shape;
+  if (tokens === 1) return hidden;
   return slice(hidden, { starts: [0, tokens - 1, 0], sizes: [batch, 1, width] });
 }

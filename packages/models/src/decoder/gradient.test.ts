@@ -16,7 +16,7 @@ import {
 } from "@moiety/core";
 import { modelLoss } from "../causal-loss.ts";
 import { initModel } from "../init-model.ts";
-import { tinyConfigs, tokens } from "../testing/tiny.ts";
+import { tinyConfigs, tinyFamilies, tokens } from "../testing/tiny.ts";
 import type { DecoderContext } from "./decoder.ts";
 import type { DecoderParams } from "./params.ts";
 
@@ -28,7 +28,7 @@ beforeAll(async () => {
 
 afterAll(() => backend.dispose());
 
-describe.each(["olmoe", "qwen2_moe", "qwen3_moe"])("the loss of %s", (family) => {
+describe.each(tinyFamilies)("the loss of %s", (family) => {
   const setUp = () => {
     const ready = initModel(tinyConfigs[family] ?? {}, randomKey(11), { backend, dtype: "f64" });
     const ids = tokens(backend, 2, 6);

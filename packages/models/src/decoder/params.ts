@@ -1,8 +1,8 @@
 import type { MoeParams, MoeState, Tensor } from "@moiety/core";
 import type { FfnParams } from "@moiety/experts";
 
-/** Weights of self-attention, `[out, in]`. D is the width of a head. */
-export interface AttentionParams {
+/** Weights of self-attention with grouped queries, `[out, in]`. D is the width of a head. */
+export interface GroupedAttentionParams {
   /** `[heads · D, H]`. */
   readonly query: Tensor;
   /** `[key heads · D, H]`. */
@@ -19,7 +19,40 @@ export interface AttentionParams {
   readonly queryNorm?: Tensor | undefined;
   /** `[D]`, or `[key heads · D]`. */
   readonly keyNorm?: Tensor | undefined;
+  /** `[heads]`. */
+  readonly sinks?: Tensor | undefined;
 }
+
+/**
+ * Weights of multi-head latent attention, `[out, in]`. Dk is the width of a query or key, of which Dr
+ * are rotated, Dv that of a value, R the width of a latent.
+ */
+export interface LatentAttentionParams {
+  /** `[heads · Dk, H]`, where queries have no latent. */
+  readonly query?: Tensor | undefined;
+  /** `[R, H]` to the queries' latent. */
+  readonly queryA?: Tensor | undefined;
+  readonly queryABias?: Tensor | undefined;
+  /** `[R]`. */
+  readonly queryANorm?: Tensor | undefined;
+  /** `[heads · Dk, R]`. */
+  readonly queryB?: Tensor | undefined;
+  /** `[R + Dr, H]` to the latent of keys and values and the part of the key that all heads share. */
+  readonly keyValueA: Tensor;
+  readonly keyValueABias?: Tensor | undefined;
+  /** `[R]`. */
+  readonly keyValueANorm: Tensor;
+  /** `[heads · (Dk − Dr + Dv), R]`. */
+  readonly keyValueB: Tensor;
+  /** `[H, heads · Dv]`. */
+  readonly output: Tensor;
+  readonly outputBias?: Tensor | undefined;
+  /** `[heads]`. */
+  readonly sinks?: Tensor | undefined;
+}
+
+/** Weights of self-attention of some kind. */
+export type AttentionParams = GroupedAttentionParams | LatentAttentionParams;
 
 /** Leaves by name, as deep as a router or a bank has them; a list where there are several banks. */
 export interface LeafTree {
@@ -43,9 +76,13 @@ export type DecoderMoeState = MoeState<DecoderRouterState>;
 export interface BlockParams {
   /** `[H]`. */
   readonly attentionNorm: Tensor;
+  /** `[H]`, of LayerNorm. */
+  readonly attentionNormBias?: Tensor | undefined;
   readonly attention: AttentionParams;
   /** `[H]`. */
   readonly ffnNorm: Tensor;
+  /** `[H]`, of LayerNorm. */
+  readonly ffnNormBias?: Tensor | undefined;
   readonly dense?: FfnParams | undefined;
   readonly moe?: DecoderMoeParams | undefined;
 }
@@ -62,8 +99,12 @@ export interface DecoderParams {
   readonly layers: readonly BlockParams[];
   /** `[H]`. */
   readonly norm: Tensor;
+  /** `[H]`, of LayerNorm. */
+  readonly normBias?: Tensor | undefined;
   /** `[V, H]`; absent when the embedding serves. */
   readonly head?: Tensor | undefined;
+  /** `[V]`. */
+  readonly headBias?: Tensor | undefined;
 }
 
 /** State of a decoder: what controllers change between steps. */

@@ -1,7 +1,8 @@
 import type { JsonObject, TensorRule } from "@moiety/checkpoints";
 import type { ConfigReader } from "../config-reader.ts";
 import type { MoeConfig } from "../decoder/config.ts";
-import type { Family } from "../family.ts";
+import type { Family, FamilyDecoder } from "../family.ts";
+import { biases, grouped } from "./attention.ts";
 import { pooledBalance } from "./experts.ts";
 import { gatedFfn, llamaDecoder, llamaDefaults } from "./llama.ts";
 
@@ -50,26 +51,54 @@ export function graniteFused(prefix: string): readonly TensorRule[] {
   ];
 }
 
+/** What the configuration classes of whole models assume beside it. */
+export const graniteAround: JsonObject = {
+  ...llamaDefaults,
+  attention_bias: false,
+  attention_multiplier: 1,
+  bos_token_id: 1,
+  embedding_multiplier: 1,
+  eos_token_id: 2,
+  logits_scaling: 1,
+  max_position_embeddings: 2048,
+  num_attention_heads: 32,
+  num_hidden_layers: 32,
+  num_key_value_heads: null,
+  residual_multiplier: 1,
+  rms_norm_eps: 1e-6,
+  vocab_size: 32000,
+};
+
+/** Granite's layers around their blocks, scaled by numbers of the configuration. */
+export const graniteDecoder: FamilyDecoder = {
+  ...llamaDecoder,
+  architecture: "GraniteMoeForCausalLM",
+  supported: { ...llamaDecoder.supported, position_embedding_type: ["rope"] },
+  attention: (config) =>
+    grouped(config, {
+      headNorm: "none",
+      ...biases(config),
+      scale: config.number("attention_multiplier"),
+    }),
+  scales: (config) => ({
+    embedding: config.number("embedding_multiplier"),
+    residual: config.number("residual_multiplier"),
+    logits: config.number("logits_scaling"),
+  }),
+  floats: [
+    ...llamaDecoder.floats,
+    "attention_multiplier",
+    "embedding_multiplier",
+    "logits_scaling",
+    "residual_multiplier",
+  ],
+  spelledOut: (config) => ({ num_key_value_heads: config.keyValueHeads() }),
+};
+
 /** Granite 3 MoE (IBM, 2024). */
 export const granitemoe: Family = {
   modelType: "granitemoe",
-  defaults: {
-    ...llamaDefaults,
-    ...graniteDefaults,
-    attention_bias: false,
-    attention_multiplier: 1,
-    bos_token_id: 1,
-    embedding_multiplier: 1,
-    eos_token_id: 2,
-    logits_scaling: 1,
-    max_position_embeddings: 2048,
-    num_attention_heads: 32,
-    num_hidden_layers: 32,
-    num_key_value_heads: null,
-    residual_multiplier: 1,
-    rms_norm_eps: 1e-6,
-    vocab_size: 32000,
-  },
+  defaults: { ...graniteAround, ...graniteDefaults },
   block: {
     moe: graniteMoe,
     losses: pooledBalance,
@@ -77,28 +106,5 @@ export const granitemoe: Family = {
     fused: /*#__PURE__*/ graniteFused(""),
     prefix: "model.layers.{layer}.block_sparse_moe.",
   },
-  decoder: {
-    ...llamaDecoder,
-    architecture: "GraniteMoeForCausalLM",
-    supported: { ...llamaDecoder.supported, position_embedding_type: ["rope"] },
-    attention: (config) => ({
-      headNorm: "none",
-      qkvBias: config.flag("attention_bias"),
-      outputBias: config.flag("attention_bias"),
-      scale: config.number("attention_multiplier"),
-    }),
-    scales: (config) => ({
-      embedding: config.number("embedding_multiplier"),
-      residual: config.number("residual_multiplier"),
-      logits: config.number("logits_scaling"),
-    }),
-    floats: [
-      ...llamaDecoder.floats,
-      "attention_multiplier",
-      "embedding_multiplier",
-      "logits_scaling",
-      "residual_multiplier",
-    ],
-    spelledOut: (config) => ({ num_key_value_heads: config.keyValueHeads() }),
-  },
+  decoder: graniteDecoder,
 };

@@ -1,13 +1,20 @@
 import type { Family } from "../family.ts";
 import { pooledBalance } from "./experts.ts";
-import { graniteDefaults, graniteFused, graniteMoe, graniteTensors } from "./granitemoe.ts";
+import {
+  graniteAround,
+  graniteDecoder,
+  graniteDefaults,
+  graniteFused,
+  graniteMoe,
+  graniteTensors,
+} from "./granitemoe.ts";
 import { gatedFfn } from "./llama.ts";
 import { withRules } from "./rule-list.ts";
 
 /** Granite 3 MoE with a shared expert, which the layer adds; both are this block. */
 export const granitemoeshared: Family = {
   modelType: "granitemoeshared",
-  defaults: { ...graniteDefaults, shared_intermediate_size: 0 },
+  defaults: { ...graniteAround, ...graniteDefaults, shared_intermediate_size: 0 },
   block: {
     moe(config) {
       const size = config.count("shared_intermediate_size", 0);
@@ -22,11 +29,12 @@ export const granitemoeshared: Family = {
     fused: /*#__PURE__*/ graniteFused("block_sparse_moe."),
     prefix: "model.layers.{layer}.",
   },
+  decoder: { ...graniteDecoder, architecture: "GraniteMoeSharedForCausalLM" },
 };
 
 /** Granite 4: its experts are those of {@link granitemoeshared}, whatever its layers mix with. */
 export const granitemoehybrid: Family = {
-  ...granitemoeshared,
   modelType: "granitemoehybrid",
+  block: granitemoeshared.block,
   defaults: { ...graniteDefaults, shared_intermediate_size: 1024 },
 };

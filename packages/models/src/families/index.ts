@@ -53,6 +53,7 @@ import { step3 } from "./step3.ts";
 import { step3p7 } from "./step3p7.ts";
 import { switchTransformers } from "./switch-transformers.ts";
 import { zaya } from "./zaya.ts";
+import { show } from "../show.ts";
 
 /** Every family by its `model_type`. Those without `decoder` have their block alone. */
 export const families: Readonly<Record<string, Family>> = {
@@ -125,7 +126,7 @@ export function familyOf(modelType: unknown): Family {
   }
   const built = Object.keys(families).join(", ");
   throw new UnsupportedError(
-    `model_type ${JSON.stringify(modelType)} is not built; there are ${built}`,
+    `model_type ${show(modelType)} is not built; there are ${built}`,
     `model_type ${String(modelType)}`,
   );
 }

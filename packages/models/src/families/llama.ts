@@ -9,9 +9,13 @@ const to = "layers.{layer}.";
 const tensors: readonly TensorRule[] = [
   { path: "embedding", names: ["model.embed_tokens.weight"] },
   { path: "norm", names: ["model.norm.weight"] },
+  { path: "normBias", names: ["model.norm.bias"] },
   { path: "head", names: ["lm_head.weight"] },
+  { path: "headBias", names: ["lm_head.bias"] },
   { path: `${to}attentionNorm`, names: [`${from}input_layernorm.weight`] },
+  { path: `${to}attentionNormBias`, names: [`${from}input_layernorm.bias`] },
   { path: `${to}ffnNorm`, names: [`${from}post_attention_layernorm.weight`] },
+  { path: `${to}ffnNormBias`, names: [`${from}post_attention_layernorm.bias`] },
   { path: `${to}attention.query`, names: [`${from}self_attn.q_proj.weight`] },
   { path: `${to}attention.key`, names: [`${from}self_attn.k_proj.weight`] },
   { path: `${to}attention.value`, names: [`${from}self_attn.v_proj.weight`] },
@@ -22,6 +26,7 @@ const tensors: readonly TensorRule[] = [
   { path: `${to}attention.outputBias`, names: [`${from}self_attn.o_proj.bias`] },
   { path: `${to}attention.queryNorm`, names: [`${from}self_attn.q_norm.weight`] },
   { path: `${to}attention.keyNorm`, names: [`${from}self_attn.k_norm.weight`] },
+  { path: `${to}attention.sinks`, names: [`${from}self_attn.sinks`] },
   {
     path: `${to}dense.gateUp`,
     names: [`${from}mlp.gate_proj.weight`, `${from}mlp.up_proj.weight`],

@@ -1,6 +1,7 @@
 import type { JsonObject } from "@moiety/checkpoints";
 import { mixtralSpec } from "@moiety/routers";
 import type { Family, FamilyBlock } from "../family.ts";
+import { grouped } from "./attention.ts";
 import { expertTensors, fusedExperts, pooledBalance } from "./experts.ts";
 import { gatedFfn, llamaDecoder, llamaDefaults } from "./llama.ts";
 
@@ -57,6 +58,12 @@ export const mixtral: Family = {
   decoder: {
     ...llamaDecoder,
     architecture: "MixtralForCausalLM",
-    attention: () => ({ headNorm: "none", qkvBias: false, outputBias: false }),
+    attention: (config) =>
+      grouped(config, {
+        headNorm: "none",
+        qkvBias: false,
+        outputBias: false,
+        window: config.countIfAny("sliding_window"),
+      }),
   },
 };

@@ -1,4 +1,5 @@
 import type { Family } from "../family.ts";
+import { biases, grouped } from "./attention.ts";
 import { gatedFfn, llamaDecoder, llamaDefaults } from "./llama.ts";
 import { qwenBlock, qwenRouter } from "./qwen.ts";
 
@@ -34,12 +35,12 @@ export const olmoe: Family = {
   decoder: {
     ...llamaDecoder,
     architecture: "OlmoeForCausalLM",
-    attention: (config) => ({
-      headNorm: "projection",
-      qkvBias: config.flag("attention_bias"),
-      outputBias: config.flag("attention_bias"),
-      clip: config.numberIfAny("clip_qkv"),
-    }),
+    attention: (config) =>
+      grouped(config, {
+        headNorm: "projection",
+        ...biases(config),
+        clip: config.numberIfAny("clip_qkv"),
+      }),
     spelledOut: (config) => ({ num_key_value_heads: config.keyValueHeads() }),
   },
 };

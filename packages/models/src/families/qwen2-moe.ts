@@ -1,4 +1,5 @@
 import type { Family } from "../family.ts";
+import { grouped } from "./attention.ts";
 import { expertTensors } from "./experts.ts";
 import { gatedFfn, llamaDecoder } from "./llama.ts";
 import { qwenBlock, qwenDefaults, qwenRouter, sparseByStep } from "./qwen.ts";
@@ -34,10 +35,7 @@ export const qwen2Moe: Family = {
     ...llamaDecoder,
     architecture: "Qwen2MoeForCausalLM",
     sparse: sparseByStep,
-    attention: (config) => ({
-      headNorm: "none",
-      qkvBias: config.flag("qkv_bias"),
-      outputBias: false,
-    }),
+    attention: (config) =>
+      grouped(config, { headNorm: "none", qkvBias: config.flag("qkv_bias"), outputBias: false }),
   },
 };

@@ -1,4 +1,5 @@
 import type { Family } from "../family.ts";
+import { biases, grouped } from "./attention.ts";
 import { gatedFfn, llamaDecoder } from "./llama.ts";
 import { qwenBlock, qwenDefaults, qwenRouter, sparseByStep } from "./qwen.ts";
 
@@ -27,11 +28,7 @@ export const qwen3Moe: Family = {
     ...llamaDecoder,
     architecture: "Qwen3MoeForCausalLM",
     sparse: sparseByStep,
-    attention: (config) => ({
-      headNorm: "head",
-      qkvBias: config.flag("attention_bias"),
-      outputBias: config.flag("attention_bias"),
-    }),
+    attention: (config) => grouped(config, { headNorm: "head", ...biases(config) }),
     spelledOut: (config) => ({ head_dim: config.headDim() }),
   },
 };

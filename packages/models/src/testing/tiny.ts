@@ -46,7 +46,71 @@ export const tinyConfigs: Readonly<Record<string, JsonObject>> = {
     norm_topk_prob: true,
     num_key_value_heads: 4,
   },
+  deepseek_v3: {
+    ...sizes,
+    model_type: "deepseek_v3",
+    attention_bias: true,
+    first_k_dense_replace: 1,
+    kv_lora_rank: 5,
+    moe_intermediate_size: 5,
+    n_group: 2,
+    n_routed_experts: 4,
+    num_key_value_heads: 4,
+    q_lora_rank: 7,
+    qk_nope_head_dim: 3,
+    qk_rope_head_dim: 4,
+    rope_scaling: {
+      rope_type: "yarn",
+      factor: 4,
+      mscale: 1,
+      mscale_all_dim: 0.7,
+      original_max_position_embeddings: 8,
+    },
+    topk_group: 1,
+    v_head_dim: 2,
+  },
+  flex_olmo: {
+    ...sizes,
+    model_type: "flex_olmo",
+    attention_bias: true,
+    // Norms of small outputs bend too much for differences otherwise.
+    rms_norm_eps: 0.1,
+  },
+  gpt_oss: {
+    ...sizes,
+    model_type: "gpt_oss",
+    head_dim: 6,
+    num_local_experts: 4,
+    rope_scaling: {
+      rope_type: "yarn",
+      beta_fast: 4,
+      factor: 4,
+      original_max_position_embeddings: 8,
+      truncate: false,
+    },
+    rope_theta: 100,
+    sliding_window: 3,
+  },
+  phimoe: {
+    ...sizes,
+    model_type: "phimoe",
+    attention_bias: true,
+    lm_head_bias: true,
+    num_local_experts: 4,
+    rope_scaling: {
+      rope_type: "longrope",
+      long_factor: [2],
+      long_mscale: 1.5,
+      original_max_position_embeddings: 16,
+      short_factor: [1.25],
+      short_mscale: 1.1,
+    },
+    router_jitter_noise: 0.01,
+  },
 };
+
+/** Families between whose models every kind of attention and norm is found. */
+export const tinyFamilies: readonly string[] = Object.keys(tinyConfigs);
 
 /** Token ids `[batch, tokens]` that look random and are always the same. */
 export function tokens(backend: Backend, batch: number, count: number, vocabulary = 13): Tensor {

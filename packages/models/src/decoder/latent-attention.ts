@@ -1,0 +1,97 @@
+import { ConfigError, type Tensor, broadcast, concat, rmsNorm, rope, slice } from "@moiety/core";
+import type { ShapesOf } from "@moiety/experts";
+import type { LatentAttentionConfig } from "./attention-config.ts";
+import type { Heads } from "./grouped-attention.ts";
+import type { LatentAttentionParams } from "./params.ts";
+import { project } from "./project.ts";
+import type { Rotary } from "./rotary.ts";
+
+/** Shapes of the weights of latent attention, without those that all kinds have. */
+export function latentShapes(
+  parts: LatentAttentionConfig,
+  hiddenSize: number,
+): ShapesOf<LatentAttentionParams> {
+  const { numAttentionHeads: heads, qLoraRank, kvLoraRank, latentBias } = parts;
+  const { qkNopeHeadDim, qkRopeHeadDim, vHeadDim } = parts;
+  const queries = heads * (qkNopeHeadDim + qkRopeHeadDim);
+  const shared = kvLoraRank + qkRopeHeadDim;
+  return {
+    ...(qLoraRank === undefined
+      ? { query: [queries, hiddenSize] }
+      : {
+          queryA: [qLoraRank, hiddenSize],
+          ...(latentBias && { queryABias: [qLoraRank] }),
+          queryANorm: [qLoraRank],
+          queryB: [queries, qLoraRank],
+        }),
+    keyValueA: [shared, hiddenSize],
+    ...(latentBias && { keyValueABias: [shared] }),
+    keyValueANorm: [kvLoraRank],
+    keyValueB: [heads * (qkNopeHeadDim + vHeadDim), kvLoraRank],
+    output: [hiddenSize, heads * vHeadDim],
+  };
+}
+
+/**
+ * Queries, keys and values of `x [B, T, H]`, the latter two expanded out of the latent for every
+ * head. In queries and keys the part that is rotated comes last.
+ */
+export function latentHeads(
+  parts: LatentAttentionConfig,
+  params: LatentAttentionParams,
+  x: Tensor,
+  { cos, sin }: Rotary,
+): Heads {
+  const { numAttentionHeads: heads, kvLoraRank, latentNormEps: epsilon } = parts;
+  const { qkNopeHeadDim: plain, qkRopeHeadDim: rotated, vHeadDim } = parts;
+  const [batch = 0, tokens = 0] = x.shape;
+  const attributes = { ...(parts.ropeInterleaved && { interleaved: true }) };
+  const turn = (part: Tensor): Tensor => rope(part, cos, sin, attributes);
+  const queries = queriesOf(params, x, epsilon).reshape([batch, tokens, heads, plain + rotated]);
+  const compressed = project(x, params.keyValueA, params.keyValueABias);
+  const latent = rmsNorm(columns(compressed, 0, kvLoraRank), params.keyValueANorm, { epsilon });
+  const shared = turn(
+    columns(compressed, kvLoraRank, rotated).reshape([batch, tokens, 1, rotated]),
+  );
+  const expanded = project(latent, params.keyValueB).reshape([
+    batch,
+    tokens,
+    heads,
+    plain + vHeadDim,
+  ]);
+  const ofAllHeads = broadcast(shared, { shape: [batch, tokens, heads, rotated] });
+  return {
+    query: beside(columns(queries, 0, plain), turn(columns(queries, plain, rotated))),
+    key: beside(columns(expanded, 0, plain), ofAllHeads),
+    value: columns(expanded, plain, vHeadDim),
+  };
+}
+
+function queriesOf(
+  { query, queryA, queryABias, queryANorm, queryB }: LatentAttentionParams,
+  x: Tensor,
+  epsilon: number,
+): Tensor {
+  if (query) return project(x, query);
+  if (queryA && queryANorm && queryB) {
+    return project(rmsNorm(project(x, queryA, queryABias), queryANorm, { epsilon }), queryB);
+  }
+  throw new ConfigError(
+    "latent attention needs query, or queryA with queryANorm and queryB, which its parameters lack",
+    "attention.query",
+    undefined,
+  );
+}
+
+/** Some of the last axis. */
+function columns(x: Tensor, start: number, count: number): Tensor {
+  const last = x.rank - 1;
+  return slice(x, {
+    starts: x.shape.map(() => 0).with(last, start),
+    sizes: x.shape.with(last, count),
+  });
+}
+
+function beside(left: Tensor, right: Tensor): Tensor {
+  return concat(left, right, { axis: left.rank - 1 });
+}
