@@ -18,20 +18,22 @@ export function library(entries) {
 }
 
 /**
- * The build of a program: one file to run with Node, no declarations.
+ * The build of a program to run with Node. What it offers to others has entries of its own, with
+ * declarations.
  *
  * @param {string} entry
+ * @param {string[]} [offered]
  * @returns {import("tsdown").UserConfig}
  */
-export function program(entry) {
+export function program(entry, offered = []) {
   return {
-    entry: [entry],
+    entry: [entry, ...offered],
     format: "esm",
     platform: "node",
     target: "node20",
-    dts: false,
+    dts: offered.length > 0 && { oxc: true },
     sourcemap: true,
     clean: true,
-    outExtensions: () => ({ js: ".js" }),
+    outExtensions: () => ({ js: ".js", dts: ".d.ts" }),
   };
 }

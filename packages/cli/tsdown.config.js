@@ -1,3 +1,3 @@
 import { program } from "../../tools/tsdown.js";
 
-export default program("src/main.ts");
+export default program("src/main.ts", ["src/open-backend.ts"]);

@@ -11,7 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { NumericError } from "@moiety/core";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { openBackend } from "./backends.ts";
+import { openBackend } from "moiety/open-backend";
 import { runCommand } from "./command.ts";
 import type { Experiment, ExperimentContext } from "./experiment-context.ts";
 import { syntheticRun } from "./testing/synthetic-run.ts";

@@ -1,6 +1,6 @@
 import { ConfigError, MoietyError } from "@moiety/core";
 import { writeFileAtomically } from "./atomic-file.ts";
-import type { BackendChoice, OpenedBackend } from "./backends.ts";
+import type { BackendChoice, OpenedBackend } from "moiety/open-backend";
 import type { Experiment, ExperimentContext } from "./experiment-context.ts";
 import { createRunFolder, datedFolder, existingRunFolder } from "./folder.ts";
 import { introduction } from "./introduction.ts";

@@ -1,4 +1,4 @@
-import type { OpenedBackend } from "./backends.ts";
+import type { OpenedBackend } from "moiety/open-backend";
 import type { RunFolder } from "./folder.ts";
 import type { ExperimentResult, StepRecord } from "./result.ts";
 import type { Settings } from "./settings.ts";

@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import { Command, CommanderError, Option } from "commander";
 import { ConfigError } from "@moiety/core";
-import { backendNames } from "./backends.ts";
+import { backendNames } from "moiety/open-backend";
 import { balances } from "./balances.ts";
 import { catalogueText } from "./catalogue-text.ts";
 import { integerBetween, oneOf, positiveNumber } from "./option-values.ts";

@@ -1,4 +1,4 @@
-import { openBackend } from "./backends.ts";
+import { openBackend } from "moiety/open-backend";
 import { runCommand } from "./command.ts";
 import type { Experiment } from "./experiment-context.ts";
 import { abortOnInterrupt } from "./interrupts.ts";

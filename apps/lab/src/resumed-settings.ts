@@ -1,5 +1,5 @@
 import { ConfigError } from "@moiety/core";
-import { automatic } from "./backends.ts";
+import { automatic } from "moiety/open-backend";
 import type { Options } from "./options.ts";
 import type { Settings } from "./settings.ts";
 

@@ -1,5 +1,5 @@
 import { ConfigError } from "@moiety/core";
-import { automatic } from "./backends.ts";
+import { automatic } from "moiety/open-backend";
 import { balanceOf } from "./balances.ts";
 import type { Options } from "./options.ts";
 import { presets } from "./presets.ts";

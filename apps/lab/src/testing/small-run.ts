@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type OpenedBackend, openBackend } from "../backends.ts";
+import { type OpenedBackend, openBackend } from "moiety/open-backend";
 import type { ExperimentContext } from "../experiment-context.ts";
 import { runExperiment } from "../experiment.ts";
 import { type RunFolder, createRunFolder } from "../folder.ts";
