@@ -32,7 +32,7 @@ export async function wasmDriver(options: WasmOptions = {}): Promise<WasmDriver>
 /** Under this key, out of sight, the capabilities hold their driver. */
 const DRIVER = "~driver";
 
-/** Runs ops in WebAssembly. Every call is done when it returns. */
+/** Runs ops in WebAssembly: one after another, the last perhaps still when its call returns. */
 export class WasmDriver implements Driver<WasmBuffer> {
   readonly specVersion: SpecVersion = 1;
   readonly name = "wasm";
@@ -61,17 +61,19 @@ export class WasmDriver implements Driver<WasmBuffer> {
   }
 
   write(handle: WasmBuffer, offset: number, bytes: Uint8Array): void {
-    const { memory } = this.#well();
+    const { memory, team } = this.#well();
     memory.assertLive(handle);
     assertInside(handle, offset, bytes.byteLength);
     memory.forget(handle);
+    team.settle();
     memory.bytes.set(bytes, handle.address + offset);
   }
 
   async read(handle: WasmBuffer, offset: number, length: number): Promise<Uint8Array> {
-    const { memory } = this.#well();
+    const { memory, team } = this.#well();
     memory.assertLive(handle);
     assertInside(handle, offset, length);
+    team.settle();
     // A copy of its own: memory may be shared, and what is in it changes.
     const bytes = new Uint8Array(length);
     bytes.set(memory.bytes.subarray(handle.address + offset, handle.address + offset + length));
@@ -104,7 +106,7 @@ export class WasmDriver implements Driver<WasmBuffer> {
   }
 
   async sync(): Promise<void> {
-    this.#well();
+    this.#well().team.settle();
   }
 
   statistics(): DriverStatistics {

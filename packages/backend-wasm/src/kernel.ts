@@ -37,8 +37,12 @@ export interface Operand {
 export interface KernelHost {
   readonly instructions: Instructions;
   readonly threads: number;
-  /** Memory as it is now; it moves when something is allocated. */
+  /** Memory as it is now, when all launches are done; it moves when something is allocated. */
   readonly view: DataView;
+  /** The same while a launch may be under way, for what no launch knows yet. */
+  readonly ownView: DataView;
+  /** Waits until all launches are done. */
+  settle(): void;
   allocate(bytes: number): WasmBuffer;
   free(buffer: WasmBuffer): void;
   /** Address of a few bytes until the call ends; undefined where they are too many. */
@@ -89,9 +93,17 @@ export class KernelCall {
     return this.#host.instructions;
   }
 
-  /** Memory, for kernels that read or write a few words themselves; ask again after allocating. */
+  /**
+   * Memory, for kernels that read or write a few words themselves; ask again after allocating. Waits
+   * until all launches are done.
+   */
   get view(): DataView {
     return this.#host.view;
+  }
+
+  /** Memory, to write to a {@link temporary} before it is given to a launch: waits for nothing. */
+  get ownView(): DataView {
+    return this.#host.ownView;
   }
 
   /** The attributes, in the form that the op's `infer` has checked. */
@@ -157,6 +169,8 @@ export class KernelCall {
     if (scratch !== undefined) return scratch;
     const buffer = this.#keep(this.#host.allocate(bytes));
     this.#temporaries.push(buffer);
+    // It may have been given back by a call whose launch still runs.
+    this.#host.settle();
     return buffer.address;
   }
 
@@ -167,7 +181,7 @@ export class KernelCall {
   ): number {
     const length = names.length * values.length;
     const address = this.temporary(length * 4);
-    const words = new Uint32Array(this.view.buffer, address, length);
+    const words = new Uint32Array(this.ownView.buffer, address, length);
     let at = 0;
     for (const record of values) for (const name of names) words[at++] = record[name];
     return address;
@@ -181,7 +195,10 @@ export class KernelCall {
     return this.#host.derive(input.buffer, name, bytes, fill).address;
   }
 
-  /** Runs the tasks 0 … `tasks` − 1 of a routine; done when it returns. */
+  /**
+   * Runs the tasks 0 … `tasks` − 1 of a routine, after those of earlier launches. They may still run
+   * when it returns; {@link view} waits for them.
+   */
   launch<P extends Parameters>(routine: Routine<P>, args: LaunchArguments<P>, tasks = 1): void {
     if (tasks > 0) this.#host.launch(routine, args, tasks);
   }

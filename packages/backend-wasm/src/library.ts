@@ -45,10 +45,16 @@ export interface LibraryExports {
   /** Runs all tasks of a routine in this thread. */
   alone(place: number, tasks: number): void;
   /**
-   * Runs all tasks of a routine in this thread and in the workers that come. Gives the number of those
-   * for which {@link gathered} has to be asked: 0 if all have left.
+   * Opens a job: the workers that come run the tasks of a routine, and this thread goes on. 0 if it is
+   * done already: one task is not worth waking a worker for. Each other job is ended by {@link end}
+   * before the next begins.
    */
-  together(place: number, tasks: number): number;
+  begin(place: number, tasks: number): number;
+  /**
+   * Runs the tasks of the job that nobody has taken, and closes it. Gives the number of workers for
+   * which {@link gathered} has to be asked: 0 if all have left.
+   */
+  end(): number;
   /** Waits a while until as many workers as given have left; 1 if they have. */
   gathered(workers: number): number;
   /** The life of a worker: works on each job. */
@@ -104,8 +110,8 @@ export function buildLibrary(
 type RunTask = (body: Body, place: I32, task: I32) => void;
 
 /**
- * How a team works: the caller writes the job, opens it, and takes tasks like everybody else. When
- * none are left it closes the job and waits for those who entered. A worker that comes late finds the
+ * How a team works: the caller writes the job, opens it, prepares the next meanwhile, and then takes
+ * tasks like everybody else. When none are left it closes the job and waits for those who entered. A worker that comes late finds the
  * job closed and waits for the next, so nobody waits for a worker that still sleeps. One that enters
  * the next job instead of the one that it was woken for does no harm: it reads what to do only then.
  */
@@ -134,17 +140,28 @@ function addTeamwork(module: Module, run: RunTask): void {
     EXPORTED,
   );
   module.function(
-    "together",
+    "begin",
     { parameters: TWO, result: "i32" },
-    (body) => writeTogether(body, share, gathered),
+    (body) => writeBegin(body, run),
+    EXPORTED,
+  );
+  module.function(
+    "end",
+    { parameters: [], result: "i32" },
+    (body) => writeEnd(body, share, gathered),
     EXPORTED,
   );
   module.function("serve", { parameters: [] }, (body) => writeServe(body, share), EXPORTED);
 }
 
-function writeTogether(body: Body, share: Callee, gathered: Callee): void {
+function writeBegin(body: Body, run: RunTask): void {
   const place = body.parameter(I32, 0);
   const tasks = body.parameter(I32, 1);
+  const alone = tasks.eq(1).and(body.atomicLoad(CONTROL.sleepers).ne(0));
+  body.if(alone, () => {
+    run(body, place, I32.const(0));
+    body.returnValue(I32.const(0));
+  });
   body.store(CONTROL.place, place);
   body.store(CONTROL.tasks, tasks);
   body.atomicStore(CONTROL.next, 0);
@@ -156,7 +173,11 @@ function writeTogether(body: Body, share: Callee, gathered: Callee): void {
   body.if(body.atomicLoad(CONTROL.sleepers), () => {
     body.drop(body.atomicNotify(CONTROL.generation, tasks.sub(1)));
   });
-  body.call(share, [place, tasks]);
+  body.returnValue(I32.const(1));
+}
+
+function writeEnd(body: Body, share: Callee, gathered: Callee): void {
+  body.call(share, [I32.load(CONTROL.place), I32.load(CONTROL.tasks)]);
   const entered = body.let(body.atomicOr(CONTROL.entered, CLOSED));
   body.if(body.callFor(I32, gathered, [entered]), () => body.returnValue(I32.const(0)));
   body.returnValue(entered);

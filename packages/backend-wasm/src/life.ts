@@ -37,8 +37,13 @@ function hostOf(settings: Settings, memory: Memory, team: Team, { places }: Libr
     instructions: settings,
     threads: settings.threads,
     get view() {
+      team.settle();
       return memory.view;
     },
+    get ownView() {
+      return memory.view;
+    },
+    settle: () => team.settle(),
     allocate: (bytes) => memory.allocate(bytes),
     free: (buffer) => memory.free(buffer),
     scratch: (bytes) => memory.scratch(bytes),
@@ -47,6 +52,8 @@ function hostOf(settings: Settings, memory: Memory, team: Team, { places }: Libr
     launch(routine, args, tasks) {
       const place = places.get(routine);
       if (place === undefined) throw new TypeError(`${routine.name} is not in the library`);
+      team.settle();
+      memory.hold();
       writeArguments(memory.view, CONTROL.args, routine.parameters, args);
       team.run(place, tasks, routine.name);
     },

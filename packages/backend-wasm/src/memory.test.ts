@@ -212,4 +212,22 @@ describe("the scratch of a call", () => {
     expect(memory.scratch(10_000)).toBe(places[0]);
     expect(memory.statistics().liveBytes).toBe(64);
   });
+
+  it("is another one after a call whose last launch may still run", () => {
+    const memory = new Memory(0, false, Infinity);
+    const buffer = memory.allocate(64);
+    const place = (holds: boolean): number => {
+      const address = memory.scratch(100_000) ?? 0;
+      if (holds) memory.hold();
+      memory.endCall();
+      return address;
+    };
+    const first = place(true);
+    const other = place(false);
+    expect(Math.abs(other - first)).toBeGreaterThan(100_000);
+    expect(other + 100_000).toBeLessThan(buffer.address);
+    // Nothing was launched from there.
+    expect(place(true)).toBe(other);
+    expect(place(true)).toBe(first);
+  });
 });

@@ -14,7 +14,10 @@ const MAXIMUM_PAGES = 65_535;
 /** Fewer, where an engine does not set aside so many addresses at once. */
 const SMALLER_PAGES = [32_768, 16_384, 8192, 4096];
 
-/** Bytes for what calls need while they run, where it is little: that need not be looked for. */
+/**
+ * Bytes for what a call needs while it runs, where it is little: that need not be looked for. There
+ * are two of them, since the last launch of one call may run while the next is prepared.
+ */
 const SCRATCH_BYTES = 512 * 1024;
 
 /** A buffer of this backend: bytes in linear memory. */
@@ -51,8 +54,12 @@ export class Memory {
   readonly #sources = new Set<WasmBuffer>();
   /** Those among them that the current call reads. */
   readonly #pinned = new Set<WasmBuffer>();
-  /** Bytes of the scratch that the current call has. */
+  /** Where the scratch of the current call begins. */
+  #scratch = CONTROL_BYTES;
+  /** Bytes of it that the call has. */
   #scratched = 0;
+  /** Whether the call has launched something. */
+  #held = false;
   #liveBytes = 0;
   #peakBytes = 0;
   #view: DataView;
@@ -75,7 +82,7 @@ export class Memory {
         memory.grow(bytes / PAGE);
       },
     };
-    this.#heap = new Heap(growable, CONTROL_BYTES + SCRATCH_BYTES, this.limitBytes);
+    this.#heap = new Heap(growable, CONTROL_BYTES + 2 * SCRATCH_BYTES, this.limitBytes);
   }
 
   /** Limits that a module which imports this memory must state. */
@@ -164,12 +171,19 @@ export class Memory {
     const end = start + blockSize(bytes);
     if (end > SCRATCH_BYTES) return undefined;
     this.#scratched = end;
-    return CONTROL_BYTES + start;
+    return this.#scratch + start;
+  }
+
+  /** The current call has launched something that may outlast it and needs its scratch. */
+  hold(): void {
+    this.#held = true;
   }
 
   /** Ends a call: its scratch is given back, and what was derived may be dropped again. */
   endCall(): void {
     this.#scratched = 0;
+    if (this.#held) this.#scratch = 2 * CONTROL_BYTES + SCRATCH_BYTES - this.#scratch;
+    this.#held = false;
     this.#pinned.clear();
   }
 

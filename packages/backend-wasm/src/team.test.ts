@@ -59,12 +59,12 @@ describe("a team", () => {
       const { address, byteLength } = memory.allocate(4 * tasks + 4);
       memory.bytes.fill(0, address, address + byteLength);
       host.launch(countTasks, { to: address, by: 1 }, tasks);
-      const words = new Uint32Array(memory.memory.buffer, address, tasks + 1);
+      const words = new Uint32Array(host.view.buffer, address, tasks + 1);
       expect(words[0]).toBe(tasks);
       expect(words.subarray(1).every((count) => count === 1)).toBe(true);
       // Closed, so that nobody enters it any more.
       const shared = threads > 1 && tasks > 1;
-      if (shared) expect(memory.view.getInt32(CONTROL.entered, true)).toBeLessThan(0);
+      if (shared) expect(host.view.getInt32(CONTROL.entered, true)).toBeLessThan(0);
     }
   });
 
@@ -74,7 +74,7 @@ describe("a team", () => {
         const { memory, host } = await start([sums], threads);
         const { address } = memory.allocate(4 * 500);
         host.launch(sums, { to: address, length: 2000, scale: 1.1e-7 }, 500);
-        return memory.bytes.slice(address, address + 2000).join();
+        return new Uint8Array(host.view.buffer).slice(address, address + 2000).join();
       }),
     );
     expect(new Set(outputs).size).toBe(1);
@@ -91,7 +91,7 @@ describe("a team", () => {
       const routine = job % 2 === 0 ? countTasks : discountTasks;
       host.launch(routine, { to: job % 2 === 0 ? up : down, by: job % 7 }, 1 + (job % 5));
     }
-    const words = (from: number): number[] => [...new Int32Array(memory.memory.buffer, from, 6)];
+    const words = (from: number): number[] => [...new Int32Array(host.view.buffer, from, 6)];
     const wanted = [0, 1].map((parity) => {
       const sums = [0, 0, 0, 0, 0, 0];
       for (let job = parity; job < 10_000; job += 2) {
@@ -105,13 +105,37 @@ describe("a team", () => {
     expect([words(up), words(down)]).toEqual(wanted);
   });
 
-  it("returns when every task is done, also those of others", async () => {
+  it("goes on while a job runs, and takes part when it has to be done", async () => {
+    const { memory, host } = await start([meet], 2);
+    const { address } = memory.allocate(12);
+    memory.bytes.fill(0, address, address + 12);
+    const done = (): number[] => [4, 8].map((at) => memory.view.getInt32(address + at, true));
+    // Neither task ends before another thread has the other.
+    host.launch(meet, { to: address, threads: 2, ...meeting }, 2);
+    expect(done()).toEqual([0, 0]);
+    host.settle();
+    expect(done()).toEqual([1, 1]);
+    host.settle();
+  });
+
+  it("leaves a job of one task to a worker that looks for one", async () => {
+    const { memory, host } = await start([meet, countTasks], 2);
+    const { address } = memory.allocate(12);
+    memory.bytes.fill(0, address, address + 12);
+    // Now the worker is awake.
+    host.launch(meet, { to: address, threads: 2, ...meeting }, 2);
+    host.settle();
+    host.launch(countTasks, { to: address, by: 5 }, 1);
+    expect(host.view.getInt32(address + 4, true)).toBe(6);
+  });
+
+  it("waits for every task, also those of others", async () => {
     const { memory, host } = await start([meet], 2);
     const { address } = memory.allocate(12);
     for (let round = 0; round < 6; round++) {
       memory.bytes.fill(0, address, address + 12);
       host.launch(meet, { to: address, threads: 2, ...meeting, slow: 1 + (round % 2) }, 2);
-      expect([4, 8].map((at) => memory.view.getInt32(address + at, true))).toEqual([1, 1]);
+      expect([4, 8].map((at) => host.view.getInt32(address + at, true))).toEqual([1, 1]);
     }
   });
 
@@ -120,11 +144,11 @@ describe("a team", () => {
     const { address } = memory.allocate(32);
     for (let round = 0; round < 5; round++) {
       await wait(20);
-      memory.view.setInt32(address, 0, true);
+      host.view.setInt32(address, 0, true);
       // It does not return unless three threads take part.
       host.launch(meet, { to: address, threads: 3, ...meeting }, 3);
     }
-    expect(memory.view.getInt32(address, true)).toBe(3);
+    expect(host.view.getInt32(address, true)).toBe(3);
   });
 
   it("works while memory grows between jobs", async () => {
@@ -133,7 +157,7 @@ describe("a team", () => {
       const { address } = memory.allocate(3 * 2 ** 20);
       memory.bytes.fill(0, address, address + 4 * 101);
       host.launch(countTasks, { to: address, by: 1 }, 100);
-      expect(memory.view.getUint32(address, true)).toBe(100);
+      expect(host.view.getUint32(address, true)).toBe(100);
     }
     expect(memory.bytes.byteLength).toBeGreaterThan(90 * 2 ** 20);
   });
@@ -162,9 +186,11 @@ describe("a kernel that fails", () => {
   it.each([1, 2])("in the caller, with %i threads, loses the team", async (threads) => {
     const { memory, host, team } = await start([meet, countTasks], threads);
     const { address } = memory.allocate(16);
-    memory.view.setInt32(address, 0, true);
-    const run = (): void =>
+    host.view.setInt32(address, 0, true);
+    const run = (): void => {
       host.launch(meet, { to: address, threads: 1, ...meeting, trapping: 3 }, 2);
+      host.settle();
+    };
     const error = thrown(run);
     expect(error).toBeInstanceOf(DeviceLostError);
     expect(error.message).toMatch(/lost \(meet: .*(unreachable|failed in a worker).*recover\(\)/);
@@ -175,19 +201,24 @@ describe("a kernel that fails", () => {
   it.each([1, 2])("in task %i of two threads, is never missed", async (trapping) => {
     const { memory, host } = await start([meet], 2);
     const { address } = memory.allocate(32);
-    memory.view.setInt32(address, 0, true);
+    host.view.setInt32(address, 0, true);
     // One of the tasks is the worker's: with the first it mostly is the caller that fails.
-    const run = (): void => host.launch(meet, { to: address, threads: 2, ...meeting, trapping }, 2);
+    const run = (): void => {
+      host.launch(meet, { to: address, threads: 2, ...meeting, trapping }, 2);
+      host.settle();
+    };
     expect(thrown(run)).toBeInstanceOf(DeviceLostError);
   });
 
   it("in a worker, is told by the caller", async () => {
     const { memory, host } = await start([meet], 3);
     const { address } = memory.allocate(32);
-    memory.view.setInt32(address, 0, true);
+    host.view.setInt32(address, 0, true);
     // All but one of the three tasks trap, and the caller has at most one: a worker fails in any case.
-    const run = (): void =>
+    const run = (): void => {
       host.launch(meet, { to: address, threads: 3, ...meeting, trapping: 6 }, 3);
+      host.settle();
+    };
     expect(thrown(run).message).toMatch(/meet: .*(failed in a worker|unreachable)/);
   });
 
@@ -197,10 +228,12 @@ describe("a kernel that fails", () => {
     // The worker sleeps, so that the caller has the first task.
     await wait(50);
     const { address } = memory.allocate(32);
-    memory.view.setInt32(address, 0, true);
+    host.view.setInt32(address, 0, true);
     const before = performance.now();
-    const run = (): void =>
+    const run = (): void => {
       host.launch(meet, { to: address, threads: 2, ...meeting, endless: 2 }, 2);
+      host.settle();
+    };
     expect(thrown(run).message).toMatch(/meet: .*did not come back within 2000 ms/);
     expect(performance.now() - before).toBeLessThan(15_000);
     // It ends in the middle of its loop.
@@ -227,11 +260,11 @@ describe("a worker that is terminated", () => {
     const workers = watchWorkers();
     const { memory, host } = await start([countTasks], 2);
     const { address } = memory.allocate(400);
-    memory.view.setInt32(address, 0, true);
+    host.view.setInt32(address, 0, true);
     const gone = workers[0]?.terminate();
     // Nobody has heard of it yet.
     host.launch(countTasks, { to: address, by: 1 }, 90);
-    expect(memory.view.getInt32(address, true)).toBe(90);
+    expect(host.view.getInt32(address, true)).toBe(90);
     await gone;
   });
 });

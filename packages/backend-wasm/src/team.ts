@@ -21,6 +21,8 @@ export class Team {
   readonly #patience: number;
   readonly #sleeps: boolean;
   readonly #helpers: Helper[] = [];
+  /** Name of the routine of the job that is open. */
+  #open: string | undefined;
   #lost: DeviceLostError | undefined;
 
   private constructor(memory: WebAssembly.Memory, exports: LibraryExports, patience: number) {
@@ -68,17 +70,31 @@ export class Team {
 
   /**
    * Runs the routine at `place` of the table, whose arguments are in memory, for each task; `name`
-   * tells which it is. Throws {@link DeviceLostError} where it fails: then the team is lost.
+   * tells which it is. With helpers it has only begun when this returns, so that the next can be
+   * prepared meanwhile: {@link settle} before each, and before memory is read or written. Throws
+   * {@link DeviceLostError} where it fails: then the team is lost.
    */
   run(place: number, tasks: number, name: string): void {
     this.assertWell();
-    try {
-      if (tasks <= 1 || this.#helpers.length === 0) this.#exports.alone(place, tasks);
-      else this.#together(place, tasks);
-    } catch (cause) {
-      this.lose(`${name}: ${cause}`, cause);
-      this.assertWell();
-    }
+    this.#guard(name, () => {
+      if (this.#helpers.length === 0) this.#exports.alone(place, tasks);
+      else if (this.#exports.begin(place, tasks) !== 0) this.#open = name;
+    });
+  }
+
+  /** Returns when all that was run is done. Throws as {@link run} does. */
+  settle(): void {
+    const name = this.#open;
+    if (name === undefined) return;
+    this.#open = undefined;
+    this.assertWell();
+    this.#guard(name, () => {
+      const workers = this.#exports.end();
+      if (workers > 0) this.#gather(workers);
+      if (Atomics.load(this.#words, CONTROL.failed / 4) !== 0) {
+        throw new Error("a kernel failed in a worker");
+      }
+    });
   }
 
   /** Ends the workers. Nothing runs here any more. */
@@ -97,11 +113,13 @@ export class Team {
     void this.stop();
   }
 
-  #together(place: number, tasks: number): void {
-    const workers = this.#exports.together(place, tasks);
-    if (workers > 0) this.#gather(workers);
-    if (Atomics.load(this.#words, CONTROL.failed / 4) !== 0) {
-      throw new Error("a kernel failed in a worker");
+  /** Loses the team where it fails. */
+  #guard(name: string, work: () => void): void {
+    try {
+      work();
+    } catch (cause) {
+      this.lose(`${name}: ${cause}`, cause);
+      this.assertWell();
     }
   }
 

@@ -181,7 +181,7 @@ function tableOffsets(call: KernelCall): number {
   const perTable = sizeOf(shape.slice(-2));
   const count = sizeOf(lead);
   const address = call.temporary(count * 4);
-  const { view } = call;
+  const { ownView: view } = call;
   const tableLead = shape.slice(0, -2);
   const padded = [...lead.map(() => 1).slice(tableLead.length), ...tableLead];
   for (let index = 0; index < count; index++) {

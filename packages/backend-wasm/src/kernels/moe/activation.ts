@@ -33,7 +33,7 @@ const BYTES = 24;
 export function writeActivation(call: KernelCall, { descriptor }: FfnProblem): number {
   const { activation, alpha = 1, upOffset = 0, clamp } = descriptor;
   const address = call.temporary(BYTES);
-  const { view } = call;
+  const { ownView: view } = call;
   const limit = clamp?.limit ?? Number.POSITIVE_INFINITY;
   const late = clamp?.when === "after";
   view.setInt32(address + WORDS.kind, KINDS[activation], true);

@@ -53,7 +53,7 @@ export function tokenRows(
   rowBytes: number,
 ): number {
   const table = call.temporary(live * 4);
-  const { buffer } = call.view;
+  const { buffer } = call.ownView;
   const sorted = new Int32Array(buffer, order, live);
   const addresses = new Uint32Array(buffer, table, live);
   for (let row = 0; row < live; row++) {

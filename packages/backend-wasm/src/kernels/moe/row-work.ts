@@ -218,7 +218,7 @@ export function sums(
   to: number,
 ): void {
   const offsets = call.temporary((groups.length + 1) * 4);
-  const { view } = call;
+  const { ownView: view } = call;
   for (const { group, first } of groups) view.setInt32(offsets + group * 4, first, true);
   view.setInt32(offsets + groups.length * 4, live, true);
   const parts = Math.ceil(columns / SUM_COLUMNS);

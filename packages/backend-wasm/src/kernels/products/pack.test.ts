@@ -42,7 +42,7 @@ function within<R>(compute: (call: KernelCall) => R): R {
 }
 
 function floats(address: number, length: number): number[] {
-  return [...new Float32Array(life.memory.memory.buffer, address, length)];
+  return [...new Float32Array(life.host.view.buffer, address, length)];
 }
 
 function write(call: KernelCall, values: Float32Array | Uint16Array | Int32Array): number {

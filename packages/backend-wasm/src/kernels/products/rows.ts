@@ -55,7 +55,7 @@ export function tabulateRows(call: KernelCall, gathered: GatheredRows): number {
   const to = call.temporary(count * 4);
   // A row of zeros, and what packing reads behind it.
   const zeros = call.temporary(stride);
-  new Uint8Array(call.view.buffer, zeros, stride).fill(0);
+  new Uint8Array(call.ownView.buffer, zeros, stride).fill(0);
   const valid = index;
   call.launch(
     rowAddresses,

@@ -133,7 +133,7 @@ function constantRows(
 ): { readonly none: number; readonly all: number } {
   const bytes = paddedBytes(width);
   const none = call.temporary(2 * bytes);
-  const { view } = call;
+  const { ownView: view } = call;
   for (let word = 0; word < bytes / 4; word++) {
     view.setUint32(none + 4 * word, 0, true);
     view.setUint32(none + bytes + 4 * word, 1, true);
