@@ -117,5 +117,6 @@ function distinct(layers: readonly LayerFacts[], textOf: (layer: LayerFacts) => 
     if (text !== "") counts.set(text, (counts.get(text) ?? 0) + 1);
   }
   if (counts.size <= 1) return [...counts.keys()].join("");
-  return [...counts].map(([text, count]) => `${text} (${count} layers)`).join("; ");
+  const inLayers = (count: number): string => (count === 1 ? "1 layer" : `${count} layers`);
+  return [...counts].map(([text, count]) => `${text} (${inLayers(count)})`).join("; ");
 }
