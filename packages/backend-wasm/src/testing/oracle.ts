@@ -1,12 +1,4 @@
-import {
-  type Backend,
-  type HostArray,
-  type Shape,
-  type Tensor,
-  hostNormal,
-  randomKey,
-  sizeOf,
-} from "@moiety/core";
+import { type Backend, type HostArray, type Shape, type Tensor } from "@moiety/core";
 import createCpu from "@moiety/backend-cpu";
 import { expect } from "vitest";
 import { create } from "../index.ts";
@@ -58,11 +50,7 @@ export async function createPair(options: WasmOptions = {}): Promise<Pair> {
   };
 }
 
-/** Normal numbers of a shape, the same for the same seed on every backend. */
-export function randomTensor(backend: Backend, seed: number, shape: Shape): Tensor {
-  const values = Float32Array.from(hostNormal(randomKey(seed), sizeOf(shape)));
-  return backend.tensor(values, { shape });
-}
+export { randomTensor } from "../../../backend-webgpu/src/testing/random-tensor.ts";
 
 interface Output {
   readonly values: HostArray;

@@ -1,12 +1,4 @@
-import {
-  type Backend,
-  type HostArray,
-  type Shape,
-  type Tensor,
-  hostNormal,
-  randomKey,
-  sizeOf,
-} from "@moiety/core";
+import { type Backend, type HostArray, type Shape, type Tensor } from "@moiety/core";
 import createCpu from "@moiety/backend-cpu";
 import { afterAll, beforeAll, expect } from "vitest";
 import { create } from "../index.ts";
@@ -96,11 +88,7 @@ export function pairChecks(segmentBytes: number): PairChecks {
   };
 }
 
-/** Normal numbers of a shape, the same for the same seed on every backend. */
-export function randomTensor(backend: Backend, seed: number, shape: Shape): Tensor {
-  const values = Float32Array.from(hostNormal(randomKey(seed), sizeOf(shape)));
-  return backend.tensor(values, { shape });
-}
+export { randomTensor } from "./random-tensor.ts";
 
 interface Output {
   readonly values: HostArray;

@@ -1,84 +1,22 @@
-import {
-  type AttentionAttributes,
-  type Backend,
-  type Tensor,
-  attention,
-  concat,
-  mul,
-  slice,
-  sum,
-  valueAndGrad,
-} from "@moiety/core";
+import { type Tensor, attention, slice } from "@moiety/core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { requireWebGpu } from "../../testing/adapter.ts";
+import {
+  type LimitedSizes,
+  type Limits,
+  anySinks,
+  attributesOf,
+  inputs,
+  outputAndGradients,
+  sinksOf,
+} from "../../testing/limited-attention.ts";
 import { type Pair, createPair, randomTensor } from "../../testing/oracle.ts";
 
 const gpu = await requireWebGpu();
 
-interface Sizes {
-  readonly batch?: number;
-  readonly queries: number;
-  readonly keys: number;
-  readonly heads?: number;
-  readonly keyHeads?: number;
-  readonly width?: number;
-  readonly valueWidth?: number;
-}
-
-interface Options {
-  readonly position?: number;
-  readonly window?: number;
-  readonly causal?: boolean;
-  readonly sinks?: (backend: Backend, heads: number) => Tensor;
-  readonly hidden?: (at: number) => boolean;
-}
-
-const anySinks = (backend: Backend, heads: number): Tensor => randomTensor(backend, 5, [heads]);
-
-const sinksOf =
-  (...values: readonly number[]) =>
-  (backend: Backend, heads: number): Tensor =>
-    backend.tensor(
-      Float32Array.from({ length: heads }, (_, at) => values[at % values.length] ?? 0),
-    );
-
-function inputs(backend: Backend, sizes: Sizes): [q: Tensor, k: Tensor, v: Tensor] {
-  const { batch = 2, queries, keys, heads = 2, keyHeads = 2, width = 8, valueWidth = 8 } = sizes;
-  return [
-    randomTensor(backend, 1, [batch, queries, heads, width]),
-    randomTensor(backend, 2, [batch, keys, keyHeads, width]),
-    randomTensor(backend, 3, [batch, keys, keyHeads, valueWidth]),
-  ];
-}
-
-const attributesOf = ({ causal = true, position = 0, window }: Options): AttentionAttributes => ({
-  causal,
-  scale: 0.35,
-  position,
-  ...(window === undefined ? {} : { window }),
-});
-
-/** The output, and gradients of its product with numbers that are always the same. */
-function outputAndGradients(backend: Backend, sizes: Sizes, options: Options): Tensor[] {
-  const [q, k, v] = inputs(backend, sizes);
-  const { hidden } = options;
-  const [batch = 0, , heads = 0] = q.shape;
-  const shown = Uint32Array.from({ length: batch * sizes.keys }, (_, at) => (hidden?.(at) ? 0 : 1));
-  const mask = hidden && backend.tensor(shown, { shape: [batch, sizes.keys], dtype: "bool" });
-  const sinks = options.sinks?.(backend, heads);
-  const direction = randomTensor(backend, 4, [...q.shape.slice(0, 3), v.shape[3] ?? 0]);
-  const run = ([a, b, c, sink]: readonly Tensor[]): Tensor =>
-    attention(a as Tensor, b as Tensor, c as Tensor, mask, sink, attributesOf(options));
-  const given = sinks ? [q, k, v, sinks] : [q, k, v];
-  const { grads } = valueAndGrad((all: readonly Tensor[]) => sum(mul(run(all), direction)))(given);
-  // Gradients are compared as a whole: those of queries which see one key are 0 but for rounding.
-  const whole = (grads as readonly Tensor[]).map((gradient) => gradient.reshape([gradient.size]));
-  return [run(given), concat(...whole, { axis: 0 })];
-}
-
 const LONG = { queries: 70, keys: 131, batch: 1, width: 20, valueWidth: 12 } as const;
 
-const CASES: readonly (readonly [string, Sizes, Options])[] = [
+const CASES: readonly (readonly [string, LimitedSizes, Limits])[] = [
   ...[1, 3, 8, 31, 64, 99, 100].map(
     (window) => [`a window of ${window}`, { queries: 100, keys: 100 }, { window }] as const,
   ),
