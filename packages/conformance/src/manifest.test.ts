@@ -26,6 +26,11 @@ const contradictions: [string, Partial<Record<keyof Capabilities, unknown>>, Reg
   ],
   ["fused formats that are no list", { fusedFormats: "mxfp4" }, /fusedFormats must be a list/],
   [
+    "a format that rounds activations without the one in which it is stored",
+    { formats: ["q8_block32", "q4_block32_a8"] },
+    /has the format q4_block32_a8 but not q4_block32, in which that is stored/,
+  ],
+  [
     "half floats as a format but no dtype",
     { formats: ["f16"], dtypes: sound.dtypes.filter((d) => d !== "f16") },
     /has the format f16 but not the dtype/,
@@ -71,6 +76,8 @@ describe("inspectManifest", () => {
     expect(inspect({ ...sound, ops: allOps.map((op) => op.name) }).problems).toEqual([]);
     const least = { ...sound, ops: ["fill"], dtypes: ["f32"], formats: [], limits: {} };
     expect(inspect(least)).toEqual({ problems: [], warnings: [] });
+    const rounding = { ...sound, formats: [...sound.formats, "q8_block32_a8", "q4_block32_a8"] };
+    expect(inspect(rounding)).toEqual({ problems: [], warnings: [] });
     expect(inspect({ ...sound, ops: [...sound.ops, "acme/swizzle"] }).problems).toEqual([]);
   });
 

@@ -2,14 +2,16 @@ import {
   type Backend,
   type Capabilities,
   type DType,
+  type ProductFormat,
   ConfigError,
-  quantizedFormats,
+  productFormats,
+  storedFormat,
 } from "@moiety/core";
 import { allOps } from "@moiety/core/ops";
 import { quantisedFormats } from "./select.ts";
 
 const DTYPES: readonly DType[] = ["f32", "f64", "i32", "u32", "bool", "f16", "bf16", "u8"];
-const FORMATS: readonly string[] = ["f16", "bf16", .../*#__PURE__*/ Object.keys(quantizedFormats)];
+const FORMATS: readonly string[] = ["f16", "bf16", ...productFormats];
 
 /** The dtype without which a kernel of an op cannot hold its inputs or outputs. */
 const NEEDED_DTYPES: Readonly<Record<string, DType>> = {
@@ -136,6 +138,11 @@ function dtypeProblems(capabilities: Capabilities): string[] {
   }
   if (quantisedFormats(capabilities).length > 0 && !dtypes.includes("u8")) {
     problems.push("it has quantised formats but not u8");
+  }
+  for (const format of productFormats.filter((name) => formats.includes(name))) {
+    const stored: ProductFormat = storedFormat(format);
+    if (formats.includes(stored)) continue;
+    problems.push(`it has the format ${format} but not ${stored}, in which that is stored`);
   }
   return problems;
 }

@@ -6,6 +6,7 @@ import {
   concat,
   crossEntropy,
   donate,
+  linear,
   matmul,
   rmsNorm,
   rope,
@@ -158,6 +159,14 @@ const tokens: readonly ConformanceCase[] = [
     ({ random }) => ({ x: random.normal([TOKENS, 300]), w: random.normal([33, 300]) }),
     ["x"],
     ({ x, w }) => ({ y: matmul(x, w, { transposeB: true }) }),
+  ),
+  invariantCase(
+    "L3",
+    "linear",
+    [matmul],
+    ({ random }) => ({ x: random.normal([TOKENS, 300]), w: random.normal([33, 300]) }),
+    ["x"],
+    ({ x, w }) => ({ y: linear(x, w, undefined, {}) }),
   ),
   invariantCase(
     "L4",

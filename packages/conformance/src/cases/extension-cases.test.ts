@@ -30,7 +30,7 @@ describe("cases of extensions", () => {
     expect(new Set(excused.map(({ extension }) => extension))).toEqual(
       new Set(["fused", "device-loss"]),
     );
-  }, 60_000);
+  }, 120_000);
 
   it("pass on a backend that fuses everything", async () => {
     for (const extension of ["fused", "f16", "batch-invariant"]) {

@@ -7,7 +7,9 @@ import { fusedBackwardCases } from "./extension-fused-backward.ts";
 import { fusedCases } from "./extension-fused.ts";
 import { orderCases } from "./extension-order.ts";
 import { quantisedCases } from "./extension-quantised.ts";
+import { roundedCases } from "./extension-rounded.ts";
 import { segmentedCases } from "./extension-segmented.ts";
+import { heldLinearCases } from "./l3-linear.ts";
 
 /** Fused kernels, equal bits, half floats, quantised weights, segments and lost devices. */
 export const extensionCases: readonly ConformanceCase[] = [
@@ -17,6 +19,8 @@ export const extensionCases: readonly ConformanceCase[] = [
   ...batchInvariantCases,
   ...halfCases,
   ...quantisedCases,
+  ...roundedCases,
+  ...heldLinearCases,
   ...segmentedCases,
   ...deviceLossCases,
   ...orderCases,

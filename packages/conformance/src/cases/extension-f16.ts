@@ -3,6 +3,7 @@ import type { CaseContext, ConformanceCase, Level } from "../case.ts";
 import { type HostTensor, generated, hostTensor } from "../host-tensor.ts";
 import { FFN_GRADIENT_OPS } from "./grad-fused.ts";
 import { GRADIENT_OPS, gradientsHold } from "./grad-support.ts";
+import { bfloated, halved } from "./half-support.ts";
 import {
   BANKS,
   type Bank,
@@ -29,25 +30,6 @@ const PATTERNS: HostTensor = generated([256, 256], "f16", (index) => index);
 /** Whether a pattern is subnormal: a backend may take it for 0. */
 const isSubnormal = (bits: number): boolean => (bits & 0x7c00) === 0 && (bits & 0x3ff) !== 0;
 const isNaN16 = (bits: number): boolean => (bits & 0x7c00) === 0x7c00 && (bits & 0x3ff) !== 0;
-
-/** The bits of the half float nearest to a number of normal size, halves to even. */
-function halfBits(value: number): number {
-  const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0;
-  const size = Math.abs(value);
-  if (size === 0) return sign;
-  const exponent = Math.max(-14, Math.floor(Math.log2(size)));
-  const scaled = size * 2 ** (10 - exponent);
-  const floor = Math.floor(scaled);
-  const rest = scaled - floor;
-  const whole = floor + (rest > 0.5 || (rest === 0.5 && floor % 2 === 1) ? 1 : 0);
-  // A carry out of the fraction counts the exponent up by itself.
-  return sign | ((exponent + 14) * 1024 + whole);
-}
-
-/** A host tensor of numbers in half floats. */
-function halved(tensor: HostTensor): HostTensor {
-  return generated(tensor.shape, "f16", (index) => halfBits(tensor.data[index] ?? 0));
-}
 
 const casts: readonly ConformanceCase[] = [
   halfCase("L0", "widen", "every half float becomes its own number in float32", [cast], (test) =>
@@ -130,12 +112,6 @@ const casts: readonly ConformanceCase[] = [
 ];
 
 const SHAPE: FfnShape = { tokens: 17, experts: 5, topK: 2, input: 12, inner: 7, output: 10 };
-
-/** A host tensor of numbers in bfloat16, rounded half away from zero. */
-function bfloated(tensor: HostTensor): HostTensor {
-  const words = new Uint32Array(Float32Array.from(tensor.data).buffer);
-  return generated(tensor.shape, "bf16", (index) => ((words[index] ?? 0) + 0x8000) >>> 16);
-}
 
 /** Inputs of an expert path whose matrices are half floats. */
 function halfHosts(test: CaseContext, bank: Bank, shape: FfnShape): ReturnType<typeof ffnHosts> {

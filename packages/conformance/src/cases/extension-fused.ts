@@ -8,10 +8,13 @@ import {
   broadcast,
   crossEntropy,
   fill,
+  linear,
   logSumExp,
+  matmul,
   moeFfn,
   rmsNorm,
   rope,
+  roundBlocks,
   routeTopK,
   softmax,
 } from "@moiety/core";
@@ -22,6 +25,7 @@ import { type Hosts, type Uploaded, caseOf, constant, holds } from "./l3-support
 import { ATTENTION_OPS, SINK_OPS, attentionHosts } from "./l4-attention.ts";
 import { LOSS_OPS, NORM_OPS, ROPE_OPS, tableFor } from "./l4-model.ts";
 import { ROUTE_OPS } from "./grad-fused.ts";
+import { ROUND_OPS, stepped } from "./rounded-support.ts";
 
 /** One call of an op. */
 export interface Call {
@@ -118,6 +122,20 @@ const rows: readonly ConformanceCase[] = [
     op: logSumExp,
     ops: LOSS_OPS,
     hosts: ({ random }) => ({ x: random.normal([7, 129]) }),
+    call: ({ x }) => ({ inputs: [x] }),
+  }),
+  fusedCase({
+    level: "L3",
+    op: linear,
+    ops: [matmul],
+    hosts: ({ random }) => ({ x: random.normal([33, 65]), weight: random.normal([41, 65], 0.125) }),
+    call: ({ x, weight }) => ({ inputs: [x, weight, undefined] }),
+  }),
+  fusedCase({
+    level: "L3",
+    op: roundBlocks,
+    ops: ROUND_OPS,
+    hosts: ({ random }) => ({ x: stepped(random, [9, 96]) }),
     call: ({ x }) => ({ inputs: [x] }),
   }),
   fusedCase({

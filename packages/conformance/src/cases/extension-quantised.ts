@@ -20,7 +20,7 @@ import {
   ffnHosts,
 } from "./l3-ffn-support.ts";
 import { at, caseOf, holds, mapped, observed, pickRows, staysInRow } from "./l3-support.ts";
-import { FORMATS, lacks, quantised } from "./quantised-support.ts";
+import { FORMATS, lacks, quantised, ranAsClaimed } from "./quantised-support.ts";
 
 const expertCase = (
   format: QuantizedFormat,
@@ -71,15 +71,7 @@ async function check(
   hosts: FfnHosts = heldHosts(test, format, bank),
 ): Promise<void> {
   await holds(test, hosts, (given) => ({ y: ffn(given, heldAs(format, bank)) }));
-  const { ops, formats, fusedFormats = formats } = test.capabilities;
-  if (!ops.includes(moeFfn.name)) return;
-  const entry = test.backend.record()[moeFfn.name];
-  const fused = fusedFormats.includes(format);
-  test.expect(
-    fused ? (entry?.kernel ?? 0) > 0 && entry?.decomposed === 0 : (entry?.decomposed ?? 0) > 0,
-    `the manifest says that moeFfn ${fused ? "takes" : "does not take"} ${format}, ` +
-      `but its calls were recorded as ${JSON.stringify(entry)}`,
-  );
+  ranAsClaimed(test, moeFfn, format);
 }
 
 /** The banks in which quantised weights could go wrong: those that differ in how matrices lie. */

@@ -3,12 +3,15 @@ import {
   gatherRows,
   groupedMatmul,
   groupedMatmulGradWeights,
+  linear,
   matmul,
+  roundBlocks,
   segmentSum,
 } from "@moiety/core";
 import type { ConformanceCase } from "../case.ts";
 import { type Grouped, groupedInputs } from "./l3-grouped-matmul.ts";
 import { gradientCase, gradientsHold } from "./grad-support.ts";
+import { ROUND_OPS, stepped } from "./rounded-support.ts";
 
 const TRANSPOSES = [
   ["plain", false, false],
@@ -34,6 +37,28 @@ const matmuls: readonly ConformanceCase[] = [
         );
       },
     ),
+  ),
+  gradientCase(
+    "L3",
+    "linear",
+    "rows and matrix of linear get their gradient, whatever the rank of the rows",
+    [matmul],
+    async (test) => {
+      for (const shape of [[17], [5, 17], [2, 3, 17]]) {
+        const inputs = { x: test.random.normal(shape), weight: test.random.normal([9, 17]) };
+        await gradientsHold(test, inputs, ["x", "weight"], ({ x, weight }) =>
+          linear(x, weight, undefined, {}),
+        );
+      }
+    },
+  ),
+  gradientCase(
+    "L3",
+    "round-blocks",
+    "the gradient passes through roundBlocks as if nothing were rounded",
+    ROUND_OPS,
+    (test) =>
+      gradientsHold(test, { x: stepped(test.random, [5, 64]) }, ["x"], ({ x }) => roundBlocks(x)),
   ),
   gradientCase(
     "L3",

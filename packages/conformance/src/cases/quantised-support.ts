@@ -1,31 +1,55 @@
 import {
+  type AnyOp,
   type Capabilities,
+  type ProductFormat,
   type QuantizedFormat,
   type Shape,
   quantizedFormats,
+  storedFormat,
 } from "@moiety/core";
-import type { ConformanceCase } from "../case.ts";
+import type { CaseContext, ConformanceCase } from "../case.ts";
 import { type HostTensor, generated, hostTensor } from "../host-tensor.ts";
 
-/** Every format of this version of the contract. */
+/** Every format of this version of the contract in which weights are stored. */
 export const FORMATS = Object.keys(quantizedFormats) as readonly QuantizedFormat[];
 
-/** Why a backend is excused from cases of a format. */
+/**
+ * Why a backend is excused from cases of a format. One that rounds activations asks for no more than
+ * the format in which it is stored: without a kernel of its own it is taken apart, into rounding and
+ * numbers.
+ */
 export function lacks(
-  format: QuantizedFormat,
+  format: ProductFormat,
   { formats, dtypes }: Pick<Capabilities, "formats" | "dtypes">,
 ): string | undefined {
-  return formats.includes(format) && dtypes.includes("u8")
+  const stored = storedFormat(format);
+  return formats.includes(stored) && dtypes.includes("u8")
     ? undefined
-    : `the manifest does not have the format ${format}`;
+    : `the manifest does not have the format ${stored}`;
 }
 
 /** The same for cases that need several, perhaps none. */
 export function lacksAny(
-  formats: readonly QuantizedFormat[] = [],
+  formats: readonly ProductFormat[] = [],
 ): NonNullable<ConformanceCase["unsupported"]> {
   return (capabilities) =>
     formats.map((format) => lacks(format, capabilities)).find((missing) => missing !== undefined);
+}
+
+/**
+ * Fails the case unless a fused op ran as the manifest says of a format of its weights: as a kernel
+ * where fused ops take the format, else in parts.
+ */
+export function ranAsClaimed(test: CaseContext, { name }: AnyOp, format: string): void {
+  const { ops, formats, fusedFormats = formats } = test.capabilities;
+  if (!ops.includes(name)) return;
+  const entry = test.backend.record()[name];
+  const fused = fusedFormats.includes(format);
+  test.expect(
+    fused ? (entry?.kernel ?? 0) > 0 && entry?.decomposed === 0 : (entry?.decomposed ?? 0) > 0,
+    `the manifest says that ${name} ${fused ? "takes" : "does not take"} ${format}, ` +
+      `but its calls were recorded as ${JSON.stringify(entry)}`,
+  );
 }
 
 /** Codes and scales. */
@@ -48,9 +72,10 @@ export function heldShapes(
 }
 
 /** Numbers in a format, roughly: the kit compares what codes stand for, not how they were found. */
-export function quantised(format: QuantizedFormat, tensor: HostTensor): Quantised {
-  const { block, zeroPoint, codesPerByte } = quantizedFormats[format];
-  const shapes = heldShapes(format, tensor.shape);
+export function quantised(format: ProductFormat, tensor: HostTensor): Quantised {
+  const stored = storedFormat(format);
+  const { block, zeroPoint, codesPerByte } = quantizedFormats[stored];
+  const shapes = heldShapes(stored, tensor.shape);
   const sharing = block ?? tensor.shape.at(-1) ?? 1;
   const count = shapes.scales.reduce((product, size) => product * size, 1);
   const largest = Array.from({ length: count }, (_, part) =>

@@ -1,5 +1,7 @@
+import { activationsNotRounded } from "./activations-not-rounded.ts";
 import { batchDependentSums } from "./batch-dependent-sums.ts";
 import { biasInWeights } from "./bias-in-weights.ts";
+import { blockSumsSaturate } from "./block-sums-saturate.ts";
 import { castsRoundToOdd } from "./casts-round-to-odd.ts";
 import { causalOffByOne } from "./causal-off-by-one.ts";
 import { claimsLossyDtype } from "./claims-lossy-dtype.ts";
@@ -22,6 +24,7 @@ import { f16Accumulation } from "./f16-accumulation.ts";
 import { fourBitsAroundSeven } from "./four-bits-around-seven.ts";
 import { geluByTanh } from "./gelu-by-tanh.ts";
 import { groupsByBestExpert } from "./groups-by-best-expert.ts";
+import { hiddenNotRounded } from "./hidden-not-rounded.ts";
 import { idsClamped } from "./ids-clamped.ts";
 import { idsSwappedBetweenTokens } from "./ids-swapped-between-tokens.ts";
 import { ignoredTargetsCount } from "./ignored-targets-count.ts";
@@ -36,6 +39,7 @@ import { lastTileDropped } from "./last-tile-dropped.ts";
 import { lastTokensDropped } from "./last-tokens-dropped.ts";
 import { leakPerCall } from "./leak-per-call.ts";
 import { lessThanLetsEqualsThrough } from "./less-than-lets-equals-through.ts";
+import { linearNibblesSwapped } from "./linear-nibbles-swapped.ts";
 import { lostTensorsRevive } from "./lost-tensors-revive.ts";
 import { maskAsLargeNegative } from "./mask-as-large-negative.ts";
 import { minusZeroBelowZero } from "./minus-zero-below-zero.ts";
@@ -49,12 +53,14 @@ import { nibblesSwapped } from "./nibbles-swapped.ts";
 import { noExpertIsTheLast } from "./no-expert-is-the-last.ts";
 import { noExpertRunsTheLast } from "./no-expert-runs-the-last.ts";
 import { offsetsOffByOne } from "./offsets-off-by-one.ts";
+import { oneStepForARow } from "./one-step-for-a-row.ts";
 import { orderByDifference } from "./order-by-difference.ts";
 import { otherRandomBits } from "./other-random-bits.ts";
 import { readsHandOutMemory } from "./reads-hand-out-memory.ts";
 import { readsOvertakeWork } from "./reads-overtake-work.ts";
 import { residualMismatch } from "./residual-mismatch.ts";
 import { ropePairsAsHalves } from "./rope-pairs-as-halves.ts";
+import { roundedNanIsZero } from "./rounded-nan-is-zero.ts";
 import { routerInHalfFloats } from "./router-in-half-floats.ts";
 import { routingMaskIgnored } from "./routing-mask-ignored.ts";
 import { rowsAddedInAnyOrder } from "./rows-added-in-any-order.ts";
@@ -65,6 +71,7 @@ import { sinksLeftOutOfResidual } from "./sinks-left-out-of-residual.ts";
 import { skippedIdsAdded } from "./skipped-ids-added.ts";
 import { softmaxWithoutMaximum } from "./softmax-without-maximum.ts";
 import { staleRows } from "./stale-rows.ts";
+import { stepsTruncated } from "./steps-truncated.ts";
 import { subWordWritesSpill } from "./sub-word-writes-spill.ts";
 import { sumsInAnyOrder } from "./sums-in-any-order.ts";
 import { swappedRows } from "./swapped-rows.ts";
@@ -83,8 +90,10 @@ import type { BrokenBackend } from "./parts/broken-backend.ts";
 
 /** Every broken backend, by name. */
 export const allBroken: readonly BrokenBackend[] = [
+  activationsNotRounded,
   batchDependentSums,
   biasInWeights,
+  blockSumsSaturate,
   castsRoundToOdd,
   causalOffByOne,
   claimsLossyDtype,
@@ -107,6 +116,7 @@ export const allBroken: readonly BrokenBackend[] = [
   fourBitsAroundSeven,
   geluByTanh,
   groupsByBestExpert,
+  hiddenNotRounded,
   idsClamped,
   idsSwappedBetweenTokens,
   ignoredTargetsCount,
@@ -121,6 +131,7 @@ export const allBroken: readonly BrokenBackend[] = [
   lastTokensDropped,
   leakPerCall,
   lessThanLetsEqualsThrough,
+  linearNibblesSwapped,
   lostTensorsRevive,
   maskAsLargeNegative,
   minusZeroBelowZero,
@@ -134,12 +145,14 @@ export const allBroken: readonly BrokenBackend[] = [
   noExpertIsTheLast,
   noExpertRunsTheLast,
   offsetsOffByOne,
+  oneStepForARow,
   orderByDifference,
   otherRandomBits,
   readsHandOutMemory,
   readsOvertakeWork,
   residualMismatch,
   ropePairsAsHalves,
+  roundedNanIsZero,
   routerInHalfFloats,
   routingMaskIgnored,
   rowsAddedInAnyOrder,
@@ -150,6 +163,7 @@ export const allBroken: readonly BrokenBackend[] = [
   skippedIdsAdded,
   softmaxWithoutMaximum,
   staleRows,
+  stepsTruncated,
   subWordWritesSpill,
   sumsInAnyOrder,
   swappedRows,

@@ -1,6 +1,6 @@
 import {
   type ExpertBank,
-  type QuantizedFormat,
+  type ProductFormat,
   type Router,
   type TokenChoice,
   combine,
@@ -38,7 +38,7 @@ export interface BankSubject {
   /** How its gradients are compared. */
   readonly gradients?: CompareOptions | undefined;
   /** Formats of its weights, where they are quantised: a backend that lacks one is excused. */
-  readonly formats?: readonly QuantizedFormat[] | undefined;
+  readonly formats?: readonly ProductFormat[] | undefined;
 }
 
 const CHOICES = 2;

@@ -1,7 +1,7 @@
 import {
   type ExpertBank,
   type MoeLayer,
-  type QuantizedFormat,
+  type ProductFormat,
   type RoutingLoss,
   type SharedBranch,
   type Tensor,
@@ -44,7 +44,7 @@ export interface LayerSubject extends RoutedSubject {
   /** How its gradients are compared. */
   readonly gradients?: CompareOptions | undefined;
   /** Formats of its weights, where some are quantised: a backend that lacks one is excused. */
-  readonly formats?: readonly QuantizedFormat[] | undefined;
+  readonly formats?: readonly ProductFormat[] | undefined;
 }
 
 /** `L4/NAME`: a layer in evaluation; `L4/grad/NAME`: in training, with its gradients. */

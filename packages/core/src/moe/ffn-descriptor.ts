@@ -1,6 +1,6 @@
 import { ConfigError, ShapeError } from "../errors.ts";
 import {
-  type QuantizedFormat,
+  type ProductFormat,
   add,
   gelu,
   geluTanh,
@@ -12,8 +12,8 @@ import {
   select,
   sigmoid,
   slice,
-  valueShape,
 } from "../ops/index.ts";
+import { heldShape } from "../ops/held.ts";
 import type { Tensor } from "../tensor.ts";
 
 /** An activation of the families. `silu` with `alpha` is x·σ(αx) (gpt-oss: 1.702). */
@@ -48,9 +48,10 @@ export interface FfnDescriptor {
   readonly transposed?: boolean | undefined;
   /**
    * Format of quantised weights: the matrices are codes, and their scales stand beside them. Blocks
-   * run along the last axis as it is stored, also when transposed.
+   * run along the last axis as it is stored, also when transposed; formats that round activations
+   * take no transposed banks.
    */
-  readonly format?: QuantizedFormat | undefined;
+  readonly format?: ProductFormat | undefined;
 }
 
 /**
@@ -93,8 +94,8 @@ export function ffnSizes(
   descriptor: FfnDescriptor,
 ): FfnSizes {
   const { format } = descriptor;
-  const [experts = 0, upRows = 0, upColumns = 0] = format ? valueShape(up, format) : up;
-  const [, downRows = 0, downColumns = 0] = format ? valueShape(down, format) : down;
+  const [experts = 0, upRows = 0, upColumns = 0] = heldShape(up, format);
+  const [, downRows = 0, downColumns = 0] = heldShape(down, format);
   const [hiddenSize, inputSize] = descriptor.transposed ? [upColumns, upRows] : [upRows, upColumns];
   const [outputSize, inner] = descriptor.transposed
     ? [downColumns, downRows]

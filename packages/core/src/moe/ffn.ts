@@ -4,17 +4,16 @@ import { ConfigError, ShapeError } from "../errors.ts";
 import { pullBack } from "../gradient.ts";
 import { type Op, defineOp } from "../op.ts";
 import { requireDType, requireFloat, requireSameDType } from "../ops/checks.ts";
-import { checkQuantized } from "../ops/quantized.ts";
+import { checkHeld, heldFormat, heldNumbers } from "../ops/held.ts";
 import {
   add,
-  cast,
-  dequantize,
   gatherRows,
   groupedMatmul,
-  valueShape,
+  roundBlocks,
+  roundsActivations,
   zerosLike,
 } from "../ops/index.ts";
-import { type Tensor, stopGradient } from "../tensor.ts";
+import type { Tensor } from "../tensor.ts";
 import { type FfnDescriptor, type FfnWeights, activate, ffnSizes } from "./ffn-descriptor.ts";
 import { type Rows, combine, dispatch, gather, planChoices } from "./plan.ts";
 import type { TokenChoice } from "./routing.ts";
@@ -150,8 +149,7 @@ export const moeFfn: Op<FfnInputs, FfnAttributes, Tensor, [hidden: Tensor]> =
       return [dx, undefined, dWeights, dUp, dDown, dUpBias, dDownBias, dInputWeights];
     },
     backward: () => moeFfnBackward,
-    format: ([, , , up], { descriptor }) =>
-      descriptor.format ?? (isHalf(up) ? up.dtype : undefined),
+    format: ([, , , up], { descriptor }) => heldFormat(up, descriptor.format),
     decompose: (inputs, { descriptor }) => decomposeFfn(inputs, descriptor),
   });
 
@@ -224,21 +222,13 @@ function checkMatrix(
   x: TensorSpec,
   matrix: TensorSpec,
   scales: TensorSpec | undefined,
-  { format }: FfnDescriptor,
+  { format, transposed }: FfnDescriptor,
 ): void {
   const op = "moeFfn";
-  if (format && scales) {
-    checkQuantized(op, matrix, scales, { format, dtype: x.dtype as FloatDType });
-  } else if (format || scales) {
-    throw new ConfigError(`${op}: a format and scales need each other`, "format", format, { op });
-  } else if (!isHalf(matrix)) {
-    requireSameDType(op, x, matrix);
-  }
-}
-
-/** Whether weights are held in half floats. */
-function isHalf({ dtype }: TensorSpec): boolean {
-  return dtype === "f16" || dtype === "bf16";
+  checkHeld(op, x, matrix, scales, format);
+  if (!format || !transposed || !roundsActivations(format)) return;
+  const problem = `${op}: ${format} rounds what is added up in blocks, so banks are [E, out, in]`;
+  throw new ConfigError(problem, "transposed", transposed, { op });
 }
 
 function decomposeFfn(
@@ -268,22 +258,12 @@ export function bankRows(rows: Rows, weights: FfnWeights, descriptor: FfnDescrip
     bias: Tensor | undefined,
     order?: Tensor,
   ): Tensor => {
-    const matrix = numbersOf(held, scales, descriptor, x.dtype as FloatDType);
-    const values = groupedMatmul(x, matrix, offsets, order, layout);
+    const { format } = descriptor;
+    const matrix = heldNumbers(held, scales, format, x.dtype as FloatDType);
+    const read = format && roundsActivations(format) ? roundBlocks(x) : x;
+    const values = groupedMatmul(read, matrix, offsets, order, layout);
     return bias ? add(values, gatherRows(bias, group)) : values;
   };
   const hidden = project(source, up, upScales, upBias, index);
   return project(activate(hidden, descriptor), down, downScales, downBias);
-}
-
-/** A matrix in the numbers that activations have. */
-function numbersOf(
-  held: Tensor,
-  scales: Tensor | undefined,
-  { format }: FfnDescriptor,
-  dtype: FloatDType,
-): Tensor {
-  if (!format || !scales) return isHalf(held) ? cast(held, { dtype }) : held;
-  const shape = valueShape(held.shape, format);
-  return dequantize(held, stopGradient(scales), { format, shape, dtype });
 }

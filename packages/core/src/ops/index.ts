@@ -73,15 +73,20 @@ export { groupRows } from "./grouping.ts";
 export type { BinaryKind, UnaryKind } from "./kinds.ts";
 export { concat, pad, slice, split, stack, writeSlice } from "./layout.ts";
 export { crossEntropy, crossEntropyBackward } from "./loss.ts";
+export { type LinearAttributes, linear } from "./linear.ts";
 export { type MatmulAttributes, matmul } from "./matmul.ts";
 export { type RmsNormAttributes, rmsNorm, rmsNormBackward } from "./norm.ts";
 export { type AdamWAttributes, adamW } from "./optimizer.ts";
 export {
   type DequantizeAttributes,
+  type ProductFormat,
   type QuantizedFormat,
   type QuantizedLayout,
   dequantize,
+  productFormats,
   quantizedFormats,
+  roundsActivations,
+  storedFormat,
   valueShape,
 } from "./quantized.ts";
 export { type RandomAttributes, normal, randomBits, uniform } from "./random.ts";
@@ -93,6 +98,7 @@ export {
   rotaryFrequencies,
   rotaryTable,
 } from "./rope.ts";
+export { roundBlocks } from "./round-blocks.ts";
 export { logSumExp, softmax } from "./softmax.ts";
 export { argmax, argsort, topK } from "./sort.ts";
 export { moveAxis, transpose } from "./transpose.ts";

@@ -538,6 +538,16 @@ const bad: readonly (readonly [op: AnyOp, why: string, error: ErrorClass, call: 
         );
       },
     ],
+    [ops.linear, "inner sizes", ShapeError, () => ops.linear(t(2, 3), t(5, 4), undefined, {})],
+    [ops.linear, "mixed dtypes", DTypeError, () => ops.linear(t(2, 3), d(5, 3), undefined, {})],
+    [
+      ops.linear,
+      "codes without a format",
+      ConfigError,
+      () => ops.linear(t(2, 32), u8(5, 32), t(5, 1), {}),
+    ],
+    [ops.roundBlocks, "part of a block", ShapeError, () => ops.roundBlocks(t(2, 33))],
+    [ops.roundBlocks, "integers", DTypeError, () => ops.roundBlocks(i(32))],
     [ops.crossEntropy, "targets", ShapeError, () => ops.crossEntropy(t(2, 3), i(3))],
     [ops.crossEntropy, "targets' dtype", DTypeError, () => ops.crossEntropy(t(2, 3), t(2))],
     [ops.crossEntropy, "rank", ShapeError, () => ops.crossEntropy(t(1, 2, 3), i(1))],

@@ -15,6 +15,12 @@ import {
 /** Formats of quantised weights: what each holds is said at {@link dequantize}. */
 export type QuantizedFormat = "q8_row" | "q8_block32" | "q4_block32" | "mxfp4";
 
+/**
+ * Formats of the weights of products: those of {@link QuantizedFormat}, and two that are stored like the
+ * one in their name while their products read rounded activations too (see {@link roundBlocks}).
+ */
+export type ProductFormat = QuantizedFormat | "q8_block32_a8" | "q4_block32_a8";
+
 /** How the bytes of a format lie. */
 export interface QuantizedLayout {
   /** Values in one byte of codes; the first stands in the low bits. */
@@ -34,6 +40,28 @@ export const quantizedFormats: Readonly<Record<QuantizedFormat, QuantizedLayout>
   q4_block32: { codesPerByte: 2, block: 32, scales: FLOATS, zeroPoint: 8 },
   mxfp4: { codesPerByte: 2, block: 32, scales: ["u8"] },
 };
+
+/** What {@link ProductFormat}s that round activations are stored like; others are stored as they are called. */
+const ROUNDING: Readonly<Partial<Record<ProductFormat, QuantizedFormat>>> = {
+  q8_block32_a8: "q8_block32",
+  q4_block32_a8: "q4_block32",
+};
+
+/** Every {@link ProductFormat}. */
+export const productFormats: readonly ProductFormat[] = /*#__PURE__*/ [
+  quantizedFormats,
+  ROUNDING,
+].flatMap((held) => Object.keys(held) as ProductFormat[]);
+
+/** How the weights of a product are stored. */
+export function storedFormat(format: ProductFormat): QuantizedFormat {
+  return ROUNDING[format] ?? (format as QuantizedFormat);
+}
+
+/** Whether products with such weights read rounded activations. */
+export function roundsActivations(format: ProductFormat): boolean {
+  return ROUNDING[format] !== undefined;
+}
 
 /** Attributes of {@link dequantize}. */
 export interface DequantizeAttributes {

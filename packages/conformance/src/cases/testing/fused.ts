@@ -12,6 +12,7 @@ import {
   defineBackend,
   logSumExp,
   mean,
+  productFormats,
   rsqrt,
   square,
 } from "@moiety/core";
@@ -129,7 +130,7 @@ function residualsOf(
 
 /**
  * The oracle with a kernel of every fused op, which runs its decomposition, and a fault if one is
- * given. It has half floats as a format of fused weights.
+ * given. Its fused ops take weights in half floats and in every format.
  */
 export function fused({ bend, spoil }: FusedFault = {}): Backend {
   const driver = cpuDriver();
@@ -144,7 +145,7 @@ export function fused({ bend, spoil }: FusedFault = {}): Backend {
     capabilities: {
       ...capabilities,
       ops: [...capabilities.ops, ...kernels.keys()],
-      formats: [...new Set([...capabilities.formats, "f16", "bf16"])],
+      formats: [...new Set([...capabilities.formats, ...productFormats, "f16", "bf16"])],
     },
     allocate: (spec) => driver.allocate(spec),
     write: (handle, offset, bytes) => driver.write(handle, offset, bytes),

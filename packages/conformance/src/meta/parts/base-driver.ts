@@ -13,6 +13,7 @@ import {
   DeviceLostError,
   OutOfMemoryError,
   attention,
+  productFormats,
 } from "@moiety/core";
 import { allOps } from "@moiety/core/ops";
 import { logSumExpOf } from "../../cases/attention-residual.ts";
@@ -57,6 +58,7 @@ export class BaseDriver implements Driver<CpuBuffer> {
     this.capabilities = {
       ...capabilities,
       ops: [...capabilities.ops, ...FUSED.map((op) => op.name)],
+      formats: [...new Set([...capabilities.formats, ...productFormats])],
       accumulation: { dtype: "f32", order: "index order" },
       recovers: true,
     };
