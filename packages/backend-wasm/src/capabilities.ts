@@ -1,9 +1,9 @@
-import { type Capabilities, quantizedFormats } from "@moiety/core";
+import { type Capabilities, productFormats } from "@moiety/core";
 import { KERNELS } from "./kernels.ts";
 import type { Settings } from "./options.ts";
 
 /** Storage formats of weights that kernels read. */
-const FORMATS: readonly string[] = ["f16", "bf16", .../*#__PURE__*/ Object.keys(quantizedFormats)];
+const FORMATS: readonly string[] = ["f16", "bf16", ...productFormats];
 
 /** Sizes at which kernels cut their work. */
 const TILE_SIZES: readonly number[] = [4, 8, 64];

@@ -1,5 +1,6 @@
 import type { Kernel, KernelSet } from "./kernel.ts";
 import { elementwiseKernels } from "./kernels/elementwise/index.ts";
+import { linearKernels } from "./kernels/linear.ts";
 import { modelKernels } from "./kernels/model/index.ts";
 import { layoutKernels } from "./kernels/layout/index.ts";
 import { moeKernels } from "./kernels/moe/index.ts";
@@ -15,6 +16,7 @@ const SETS: readonly KernelSet[] = [
   quantizedKernels,
   reductionKernels,
   productKernels,
+  linearKernels,
   selectionKernels,
   modelKernels,
   moeKernels,

@@ -1,12 +1,12 @@
 import { type Code, immediate, simd } from "./code.ts";
 import { type Int, type Kind, type TypeName, I32, type Value, intCode } from "./scalars.ts";
-import { type I8x16, F32x4, I32x4 } from "./vectors.ts";
+import { type I8x16, F32x4, I16x8 } from "./vectors.ts";
 
 /** Which instructions a module may use beyond SIMD128. */
 export interface Instructions {
   /** `relaxed_madd` for products that are added: one rounding or two, as the machine has it. */
   readonly fused: boolean;
-  /** The relaxed dot product of bytes. */
+  /** The relaxed products of bytes, added in pairs. */
   readonly relaxedDot: boolean;
 }
 
@@ -224,17 +224,18 @@ export class Body {
   }
 
   /**
-   * Adds to each of four sums the products of four bytes: signed ones of `a`, and of `b`, which must
-   * be 0 … 127. Exact, with and without the relaxed instruction.
+   * Sums of the products of neighbours: signed bytes of `a`, and of `b`, which must be 0 … 127. Sums
+   * must fit 16 bits. Exact, with and without the relaxed instruction.
    */
-  dotBytes(a: I8x16, b: I8x16, sums: I32x4): I32x4 {
-    if (this.instructions.relaxedDot) {
-      return new I32x4([a.code, b.code, sums.code, simd(0x113)]);
-    }
-    const [left, right] = [this.#once(a), this.#once(b)];
-    const low = this.let(left.extendLow().dot(right.extendLow()));
-    const high = this.let(left.extendHigh().dot(right.extendHigh()));
-    return sums.add(pairSums(low, high));
+  dotPairs(a: I8x16, b: I8x16): I16x8 {
+    if (this.instructions.relaxedDot) return new I16x8([a.code, b.code, simd(0x112)]);
+    const left = this.#once(a).as(I16x8);
+    const right = this.#once(b).as(I16x8);
+    const even = left
+      .shl(8)
+      .shr(8)
+      .mul(right.and(I16x8.splat(0xff)));
+    return even.add(left.shr(8).mul(right.shrU(8)));
   }
 
   /** Adds to a word of memory and gives what it held before. */
@@ -289,13 +290,4 @@ export class Body {
   #store(opcode: Code, address: Int, value: Value, offset: number): void {
     this.#code.push(intCode(address), value.code, opcode, 0, immediate(offset));
   }
-}
-
-/** Lanes 0 + 1, 2 + 3 of both, in order; both are locals. */
-function pairSums(a: I32x4, b: I32x4): I32x4 {
-  const even = [0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27];
-  const odd = even.map((place) => place + 4);
-  const take = (places: readonly number[]): I32x4 =>
-    new I32x4([a.code, b.code, simd(0x0d), places]);
-  return take(even).add(take(odd));
 }

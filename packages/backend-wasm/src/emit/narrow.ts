@@ -8,6 +8,10 @@ export class I16x8 extends Vector {
   static splat(value: Int): I16x8 {
     return new I16x8([intCode(value), simd(0x10)]);
   }
+  /** The lanes of one, then those of the other, limited to 16 bits. */
+  static narrowed(low: I32x4, high: I32x4): I16x8 {
+    return new I16x8([low.code, high.code, simd(0x85)]);
+  }
   static load(address: Int, offset = 0): I16x8 {
     return loadVector(I16x8, address, offset);
   }
@@ -53,6 +57,10 @@ export class I16x8 extends Vector {
   extendHigh(): I32x4 {
     return new I32x4([this.code, simd(0xa8)]);
   }
+  /** Sums of neighbours. */
+  pairSums(): I32x4 {
+    return new I32x4([this.code, simd(0x7e)]);
+  }
   extendLowU(): I32x4 {
     return new I32x4([this.code, simd(0xa9)]);
   }
@@ -65,6 +73,10 @@ export class I16x8 extends Vector {
 export class I8x16 extends Vector {
   static splat(value: Int): I8x16 {
     return new I8x16([intCode(value), simd(0x0f)]);
+  }
+  /** The lanes of one, then those of the other, limited to −128 … 127. */
+  static narrowed(low: I16x8, high: I16x8): I8x16 {
+    return new I8x16([low.code, high.code, simd(0x65)]);
   }
   static load(address: Int, offset = 0): I8x16 {
     return loadVector(I8x16, address, offset);
@@ -101,6 +113,10 @@ export class I8x16 extends Vector {
   }
   shrU(bits: Int): I8x16 {
     return new I8x16([this.code, intCode(bits), simd(0x6d)]);
+  }
+  /** Sums of neighbours. */
+  pairSums(): I16x8 {
+    return new I16x8([this.code, simd(0x7c)]);
   }
   /** The bytes that `places` names, 0 where it names none of 0 … 15. */
   swizzle(places: I8x16): I8x16 {

@@ -1,10 +1,9 @@
 import type { Kernel, KernelCall } from "../../kernel.ts";
-import { launchProduct, packWeights } from "../products/index.ts";
-import { rowsProduct } from "../products/plain.ts";
-import { launchCodesProduct, packCodesOf, rowsCodesProduct } from "../quantized/index.ts";
+import { packHeld, readsRounded, rowsHeldProduct } from "../held.ts";
+import { roundedRows } from "../rounded/index.ts";
 import { type Assignments, sortAssignments, tokenRows } from "./assignments.ts";
 import { combine } from "./combine.ts";
-import { type FfnProblem, downCodes, downFactor, readProblem } from "./problem.ts";
+import { type FfnProblem, downHeld, readProblem } from "./problem.ts";
 import { scaled } from "./row-work.ts";
 import { type RowSource, type UpOutput, runUp } from "./up.ts";
 
@@ -27,45 +26,48 @@ export const moeFfn: Kernel = (call) => {
   return hidden ? [output, hidden] : [output];
 };
 
-/** The tokens' rows where they are, or times their weights. */
-function sourceOf(
-  call: KernelCall,
-  { x, choices, inputSize, inputWeights }: FfnProblem,
-  assignments: Assignments,
-): RowSource {
-  const table = tokenRows(call, assignments, choices, x.address, inputSize * 4);
-  if (inputWeights === undefined) return { address: table, gathered: true };
-  const rows = { table, columns: inputSize };
-  return { address: scaled(call, assignments, rows, inputWeights.address), gathered: false };
+/** The tokens' rows where they are, or times their weights; rounded where products read such rows. */
+function sourceOf(call: KernelCall, problem: FfnProblem, assignments: Assignments): RowSource {
+  const { x, tokens, choices, inputSize, inputWeights } = problem;
+  const floats = { address: x.address, stride: inputSize * 4 };
+  const rounded = readsRounded(problem.descriptor);
+  if (inputWeights === undefined) {
+    const rows = rounded ? roundedRows(call, floats, tokens, inputSize) : floats;
+    const address = tokenRows(call, assignments, choices, rows.address, rows.stride);
+    return { address, gathered: true, stride: rows.stride };
+  }
+  const table = tokenRows(call, assignments, choices, x.address, floats.stride);
+  const address = scaled(call, assignments, { table, columns: inputSize }, inputWeights.address);
+  const weighted = { ...floats, address };
+  const rows = rounded ? roundedRows(call, weighted, assignments.live, inputSize) : weighted;
+  return { ...rows, gathered: false };
 }
 
 function runDown(
   call: KernelCall,
   problem: FfnProblem,
-  { groups }: Assignments,
+  { groups, live }: Assignments,
   { activations }: UpOutput,
   out: number,
 ): void {
-  const { down, inner, innerPitch, outputSize } = problem;
-  const codes = downCodes(problem);
-  const packed = codes && packCodesOf(call, codes);
-  const right = packed ?? packWeights(call, down, downFactor(problem));
-  const leftStride = innerPitch * 4;
+  const { inner, innerPitch, outputSize } = problem;
+  const weights = packHeld(call, downHeld(problem));
+  const floats = { address: activations, stride: innerPitch * 4 };
+  const rounded = readsRounded(problem.descriptor);
+  const left = rounded ? roundedRows(call, floats, live, inner) : floats;
+  const { stride: leftStride } = left;
   const segments = groups
     .filter(({ rows }) => rows > 0)
     .map(({ group, first, rows }) => ({
-      left: activations + first * leftStride,
-      right: right.address + group * right.matrixBytes,
+      left: left.address + first * leftStride,
       rows,
       row: first,
       group,
       inner,
-      columns: outputSize,
       leftStep: leftStride,
     }));
   const launch = { segments, leftStride, out, outStride: outputSize * 4 };
-  if (codes && packed) launchCodesProduct(call, rowsCodesProduct, codes, packed, launch, {});
-  else launchProduct(call, rowsProduct, launch, {});
+  weights.launch(rowsHeldProduct, launch, {});
 }
 
 /** Zeros for the rows of the residual that no assignment has. */

@@ -1,12 +1,7 @@
-import {
-  type DType,
-  type FfnDescriptor,
-  DTypeError,
-  UnsupportedError,
-  ffnSizes,
-} from "@moiety/core";
+import { type FfnDescriptor, UnsupportedError, ffnSizes } from "@moiety/core";
 import type { KernelCall, Operand } from "../../kernel.ts";
-import type { FactorDType, RightFactor } from "../products/index.ts";
+import { type HeldWeights, codesMatrix, heldFactorDType } from "../held.ts";
+import type { RightFactor } from "../products/index.ts";
 import type { CodesMatrix } from "../quantized/index.ts";
 
 /** A call of the fused FFN or of its backward, with its sizes read. */
@@ -95,7 +90,7 @@ export function halvesOf({ descriptor, inner }: FfnProblem): Halves | undefined 
 }
 
 /** The up projection as the right factor of x: gates and what they gate side by side. */
-export function upFactor(problem: FfnProblem): RightFactor {
+function upFactor(problem: FfnProblem): RightFactor {
   const { up, hiddenSize, inputSize, inner } = problem;
   const halves = halvesOf(problem);
   const plain = matrixFactor(problem, up, hiddenSize, inputSize);
@@ -115,8 +110,22 @@ export function downFactor(problem: FfnProblem): RightFactor {
   return matrixFactor(problem, down, outputSize, inner);
 }
 
+/** The up projection as it is held. */
+export function upHeld(problem: FfnProblem): HeldWeights {
+  const { up: weights, descriptor } = problem;
+  const factor = (): RightFactor => upFactor(problem);
+  return { weights, format: descriptor.format, factor, codes: upCodes(problem) };
+}
+
+/** The down projection as it is held. */
+export function downHeld(problem: FfnProblem): HeldWeights {
+  const { down: weights, descriptor } = problem;
+  const factor = (): RightFactor => downFactor(problem);
+  return { weights, format: descriptor.format, factor, codes: downCodes(problem) };
+}
+
 /** The up projection, where it is held in codes. */
-export function upCodes(problem: FfnProblem): CodesMatrix | undefined {
+function upCodes(problem: FfnProblem): CodesMatrix | undefined {
   const { up, upScales, hiddenSize, inputSize, inner } = problem;
   const plain = matrixCodes(problem, up, upScales, hiddenSize, inputSize);
   const halves = halvesOf(problem);
@@ -125,7 +134,7 @@ export function upCodes(problem: FfnProblem): CodesMatrix | undefined {
 }
 
 /** The down projection, where it is held in codes. */
-export function downCodes(problem: FfnProblem): CodesMatrix | undefined {
+function downCodes(problem: FfnProblem): CodesMatrix | undefined {
   const { down, downScales, outputSize, inner } = problem;
   return matrixCodes(problem, down, downScales, outputSize, inner);
 }
@@ -140,7 +149,7 @@ function matrixCodes(
   const { format, transposed = false } = descriptor;
   if (format === undefined || scales === undefined) return undefined;
   const shape = { matrices: experts, inner, stored: columns, columns };
-  return { format, codes, scales, ...shape, transposed, step: 1 };
+  return codesMatrix(format, { codes, scales, ...shape, transposed, step: 1 });
 }
 
 /** A projection's matrices, turned: the right factor of gradients of what it gives. */
@@ -163,13 +172,13 @@ export function storedUpFactor(problem: FfnProblem): RightFactor {
 
 function matrixFactor(
   { descriptor, experts }: FfnProblem,
-  { dtype }: Operand,
+  weights: Operand,
   columns: number,
   inner: number,
 ): RightFactor {
   const { transposed = false } = descriptor;
   return {
-    dtype: heldDType(dtype),
+    dtype: heldFactorDType("moeFfn", weights),
     matrices: experts,
     matrixStride: columns * inner,
     inner,
@@ -177,13 +186,4 @@ function matrixFactor(
     columns,
     columnStride: transposed ? 1 : inner,
   };
-}
-
-/** What matrices may be held in. */
-const HELD: readonly FactorDType[] = ["f32", "f16", "bf16"];
-
-function heldDType(dtype: DType): FactorDType {
-  const held = HELD.find((known) => known === dtype);
-  if (held) return held;
-  throw new DTypeError(`moeFfn takes no weights in ${dtype}`, { op: "moeFfn" });
 }

@@ -3,23 +3,11 @@ import { I32 } from "../../emit/scalars.ts";
 import { F32x4 } from "../../emit/vectors.ts";
 import type { KernelCall } from "../../kernel.ts";
 import type { Arguments, Routine } from "../../routine.ts";
-import {
-  type FinishedTile,
-  type Product,
-  type ProductDefinition,
-  defineProduct,
-  launchProduct,
-  packWeights,
-} from "../products/index.ts";
-import {
-  type CodesProduct,
-  defineCodesProduct,
-  launchCodesProduct,
-  packCodesOf,
-} from "../quantized/index.ts";
+import { type HeldProduct, defineHeldProduct, heldRoutines, packHeld } from "../held.ts";
+import type { FinishedTile, ProductDefinition } from "../products/index.ts";
 import { activateGated, activatePlain, isSwiglu, swiglu, writeActivation } from "./activation.ts";
 import type { Assignments } from "./assignments.ts";
-import { type FfnProblem, halvesOf, upCodes, upFactor } from "./problem.ts";
+import { type FfnProblem, halvesOf, upHeld } from "./problem.ts";
 import { rowAddress, storeGated, storePlain } from "./store-hidden.ts";
 
 const UP_PARAMETERS = {
@@ -60,11 +48,7 @@ const plainDefinition: ProductDefinition<UpParameters> = {
     }
   },
 };
-const plainUp: Product<UpParameters> = /*#__PURE__*/ defineProduct(plainDefinition);
-const plainUpCodes: CodesProduct<UpParameters> = /*#__PURE__*/ defineCodesProduct(
-  plainDefinition,
-  plainUp,
-);
+const plainUp: HeldProduct<UpParameters> = /*#__PURE__*/ defineHeldProduct(plainDefinition);
 
 /** The same, of gates and what they gate, four of both in each panel. */
 const gatedDefinition: ProductDefinition<UpParameters> = {
@@ -88,11 +72,7 @@ const gatedDefinition: ProductDefinition<UpParameters> = {
     );
   },
 };
-const gatedUp: Product<UpParameters> = /*#__PURE__*/ defineProduct(gatedDefinition);
-const gatedUpCodes: CodesProduct<UpParameters> = /*#__PURE__*/ defineCodesProduct(
-  gatedDefinition,
-  gatedUp,
-);
+const gatedUp: HeldProduct<UpParameters> = /*#__PURE__*/ defineHeldProduct(gatedDefinition);
 
 /** What the up projection leaves behind. */
 export interface UpOutput {
@@ -100,11 +80,13 @@ export interface UpOutput {
   readonly activations: number;
 }
 
-/** Where the rows of the up projection come from. */
+/** Where the rows of the up projection come from: floats, or rounded rows where products read those. */
 export interface RowSource {
   /** Address of the first row, or of a table of their addresses. */
   readonly address: number;
   readonly gathered: boolean;
+  /** Bytes of a row. */
+  readonly stride: number;
 }
 
 /** Runs the up projection on sorted rows; its sums go to `hidden`, unless that is 0. */
@@ -118,25 +100,20 @@ export function runUp(
   const { inputSize, inner, innerPitch, hiddenSize } = problem;
   const activations = call.temporary(live * innerPitch * 4);
   const halves = halvesOf(problem);
-  const codes = upCodes(problem);
-  const packed = codes && packCodesOf(call, codes);
-  const right = packed ?? packWeights(call, problem.up, upFactor(problem));
-  const { columns } = right;
-  const leftStride = inputSize * 4;
-  const leftStep = source.gathered ? 4 : leftStride;
+  const weights = packHeld(call, upHeld(problem));
+  const { columns } = weights;
+  const { gathered, stride: leftStride } = source;
+  const leftStep = gathered ? 4 : leftStride;
   const segments = groups
     .filter(({ rows }) => rows > 0)
     .map(({ group, first, rows }) => ({
       left: source.address + first * leftStep,
-      right: right.address + group * right.matrixBytes,
       rows,
       row: first,
       group,
       inner: inputSize,
-      columns,
       leftStep,
     }));
-  const { gathered } = source;
   const launch = { segments, leftStride, gathered, out: activations, outStride: innerPitch * 4 };
   const more = {
     activation: isSwiglu(problem) ? 0 : writeActivation(call, problem),
@@ -148,10 +125,8 @@ export function runUp(
     upFirst: halves?.up ?? 0,
     step: halves?.step ?? 1,
   };
-  if (codes && packed) {
-    const product = halves ? gatedUpCodes : plainUpCodes;
-    launchCodesProduct(call, product, codes, packed, launch, more);
-  } else launchProduct(call, halves ? gatedUp : plainUp, launch, more);
+  if (halves) weights.launch(gatedUp, launch, more);
+  else weights.launch(plainUp, launch, more);
   return { activations };
 }
 
@@ -210,8 +185,6 @@ function eachPair(
 
 /** Routines of the up projection. */
 export const upRoutines: readonly Routine[] = [
-  plainUp.routine,
-  gatedUp.routine,
-  plainUpCodes.routine,
-  gatedUpCodes.routine,
+  .../*#__PURE__*/ heldRoutines(plainUp),
+  .../*#__PURE__*/ heldRoutines(gatedUp),
 ];

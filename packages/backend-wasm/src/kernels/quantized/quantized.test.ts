@@ -4,14 +4,12 @@ import {
   type QuantizedFormat,
   type Tensor,
   dequantize,
-  hostBits,
   moeFfn,
   quantizedFormats,
-  randomKey,
-  sizeOf,
 } from "@moiety/core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { create } from "../../index.ts";
+import { randomBytes, randomCodes } from "../../testing/codes.ts";
 import { type Pair, createPair, randomTensor } from "../../testing/oracle.ts";
 
 const FORMATS = Object.keys(quantizedFormats) as QuantizedFormat[];
@@ -25,32 +23,6 @@ beforeAll(async () => {
 
 afterAll(() => pair.dispose());
 
-const bytes = (backend: Backend, seed: number, shape: readonly number[], mask = 255): Tensor => {
-  const words = hostBits(randomKey(seed), sizeOf(shape));
-  return backend.tensor(
-    Uint8Array.from(words, (word) => word & mask),
-    { shape },
-  );
-};
-
-/** Codes and scales of values of this shape, at random. */
-function codesOf(
-  backend: Backend,
-  seed: number,
-  format: QuantizedFormat,
-  values: readonly number[],
-): readonly [codes: Tensor, scales: Tensor] {
-  const { codesPerByte, block } = quantizedFormats[format];
-  const [rows, width] = [values.slice(0, -1), values.at(-1) ?? 0];
-  const shape = block === undefined ? rows : [...rows, width / block];
-  return [
-    bytes(backend, seed, [...rows, width / codesPerByte]),
-    format === "mxfp4"
-      ? bytes(backend, seed + 1, shape, 127)
-      : randomTensor(backend, seed + 1, shape),
-  ];
-}
-
 describe("dequantize", () => {
   const shapes: Readonly<Record<string, readonly (readonly number[])[]>> = {
     blocked: [[32], [64], [3, 96], [2, 3, 160], [0, 32], [5, 0], [700, 64]],
@@ -59,7 +31,7 @@ describe("dequantize", () => {
   it.each(FORMATS)("gives the oracle's bits: %s", async (format) => {
     for (const shape of shapes[BLOCKED.includes(format) ? "blocked" : "rows"] ?? []) {
       await pair.agree((backend) => {
-        const [codes, scales] = codesOf(backend, 3, format, shape);
+        const [codes, scales] = randomCodes(backend, 3, format, shape);
         return dequantize(codes, scales, { format, shape, dtype: "f32" });
       }, 0);
     }
@@ -114,8 +86,8 @@ function both(
   const matrix = (rows: number, width: number): number[] =>
     descriptor.transposed ? [experts, width, rows] : [experts, rows, width];
   const [upShape, downShape] = [matrix(columns, hidden), matrix(output, inner)];
-  const [up, upScales] = codesOf(backend, 5, format, upShape);
-  const [down, downScales] = codesOf(backend, 7, format, downShape);
+  const [up, upScales] = randomCodes(backend, 5, format, upShape);
+  const [down, downScales] = randomCodes(backend, 7, format, downShape);
   const x = randomTensor(backend, 9, [tokens, hidden]);
   const chosen = Int32Array.from({ length: tokens * 2 }, (_, at) => (at * 7 + (at >> 2)) % experts);
   const indices = backend.tensor(chosen, { shape: [tokens, 2] });
@@ -210,14 +182,14 @@ it("reads scales that changed, and packs codes that are others anew", async () =
   };
   const scales = wasm.tensor(new Float32Array(32).fill(0.5), { shape: [1, 32, 1] });
   const twice = wasm.tensor(new Float32Array(32).fill(1), { shape: [1, 32, 1] });
-  const [first, second] = [bytes(wasm, 2, [1, 32, 32]), bytes(wasm, 3, [1, 32, 32])];
+  const [first, second] = [randomBytes(wasm, 2, [1, 32, 32]), randomBytes(wasm, 3, [1, 32, 32])];
   const plain = await run(first, scales, second, scales);
   expect(await run(first, twice, second, scales)).toEqual(plain.map((value) => 2 * value));
   expect(await run(second, scales, second, scales)).not.toEqual(plain);
   second.dispose();
-  const third = bytes(wasm, 4, [1, 32, 32]);
+  const third = randomBytes(wasm, 4, [1, 32, 32]);
   const again = await run(first, scales, third, scales);
-  const fourth = bytes(wasm, 4, [1, 32, 32]);
+  const fourth = randomBytes(wasm, 4, [1, 32, 32]);
   expect(await run(first, scales, fourth, scales)).toEqual(again);
   expect(again).not.toEqual(plain);
 });
