@@ -89,6 +89,9 @@ function assertLimits(limits: GPUSupportedLimits, whose: string): void {
   throw new UnsupportedError(`${whose} is too small: ${missing.join("; ")}`, "WebGPU limits");
 }
 
+/** Kernels number what they read in 32 bits, also codes of half a byte. */
+const LARGEST_SEGMENT = 2 ** 31;
+
 function contextOf(
   device: GPUDevice,
   adapter: GPUAdapter | undefined,
@@ -104,6 +107,7 @@ function contextOf(
     limits.maxStorageBufferBindingSize,
     limits.maxBufferSize,
     settings.segmentBytes,
+    LARGEST_SEGMENT,
   );
   const usable = (feature: GPUFeatureName): boolean =>
     features.has(feature) && settings.features.includes(feature);

@@ -1,6 +1,6 @@
 import type { Capabilities } from "@moiety/core";
 import type { GpuContext } from "./context.ts";
-import { FORMATS, FUSED_FORMATS, KERNELS, TILE_SIZES } from "./kernels.ts";
+import { FORMATS, KERNELS, TILE_SIZES } from "./kernels.ts";
 import type { Settings } from "./options.ts";
 
 /** What the backend can do on a device. */
@@ -10,7 +10,7 @@ export function capabilitiesOf(context: GpuContext, settings: Settings): Capabil
     dtypes: ["f32", "i32", "u32", "bool", "f16", "bf16", "u8"],
     ops: Object.keys(KERNELS),
     formats: FORMATS,
-    fusedFormats: FUSED_FORMATS,
+    fusedFormats: FORMATS,
     accumulation: {
       dtype: "f32",
       order: context.batchInvariant

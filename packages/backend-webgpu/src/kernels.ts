@@ -1,5 +1,5 @@
+import { productFormats } from "@moiety/core";
 import type { Kernel } from "./kernel.ts";
-import { QUANTIZED_FORMATS } from "./kernels/elementwise/dequantize.ts";
 import { elementwiseKernels } from "./kernels/elementwise/index.ts";
 import { layoutKernels } from "./kernels/layout/index.ts";
 import { modelKernels } from "./kernels/model/index.ts";
@@ -7,11 +7,8 @@ import { moeKernels } from "./kernels/moe/index.ts";
 import { productsKernels } from "./kernels/products/index.ts";
 import { selectionKernels } from "./kernels/selection/index.ts";
 
-/** Storage formats of weights that the fused kernels read. */
-export const FUSED_FORMATS: readonly string[] = ["f16", "bf16"];
-
 /** Storage formats of weights that kernels read. */
-export const FORMATS: readonly string[] = [...FUSED_FORMATS, ...QUANTIZED_FORMATS];
+export const FORMATS: readonly string[] = ["f16", "bf16", ...productFormats];
 
 /** Sizes at which kernels cut their work. */
 export const TILE_SIZES: readonly number[] = [64];

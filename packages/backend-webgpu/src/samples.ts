@@ -46,6 +46,11 @@ function matmulsOf(rows: number): Sample[] {
   ];
 }
 
+function linearOf(rows: number): Sample {
+  const y = f32(rows, WIDTH);
+  return { inputs: [y, f32(WIDTH, WIDTH), undefined], attributes: {}, outputs: [y] };
+}
+
 function groupedOf(rows: number): Sample {
   return {
     inputs: [f32(rows, WIDTH), f32(EXPERTS, WIDTH, WIDTH), i32(EXPERTS + 1), i32(rows)],
@@ -115,6 +120,8 @@ export function samplesByOp(): Readonly<Record<string, readonly Sample[]>> {
     reduce: ["sum", "max"].flatMap(reducesOf),
     cumsum: [{ inputs: [x], attributes: { axis: 1 }, outputs: [x] }],
     matmul: ROWS.flatMap(matmulsOf),
+    linear: ROWS.map(linearOf),
+    roundBlocks: [{ inputs: [x], attributes: {}, outputs: [x] }],
     transpose: [{ inputs: [x], attributes: { permutation: [1, 0] }, outputs: [f32(WIDTH, 8)] }],
     gatherRows: [{ inputs: [x, i32(4)], attributes: {}, outputs: [f32(4, WIDTH)] }],
     segmentSum: [{ inputs: [x, i32(8)], attributes: { segments: 4 }, outputs: [f32(4, WIDTH)] }],

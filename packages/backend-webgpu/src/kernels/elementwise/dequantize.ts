@@ -9,8 +9,8 @@ import { read, u32, write } from "../../program.ts";
 import { windowsOf } from "./windows.ts";
 import { loadQuadText } from "./words.ts";
 
-/** The quantised formats that `dequantize` reads. */
-export const QUANTIZED_FORMATS: readonly QuantizedFormat[] = [
+/** The formats that are read. */
+const QUANTIZED_FORMATS: readonly QuantizedFormat[] = [
   "q8_row",
   "q8_block32",
   "q4_block32",

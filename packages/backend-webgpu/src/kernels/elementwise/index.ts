@@ -7,6 +7,7 @@ import { cumsum } from "./cumsum.ts";
 import { dequantize } from "./dequantize.ts";
 import { normal, randomBits, uniform } from "./random.ts";
 import { reduce } from "./reduce.ts";
+import { roundBlocks } from "./round-blocks.ts";
 import { unary } from "./unary.ts";
 import { where } from "./where.ts";
 
@@ -25,4 +26,5 @@ export const elementwiseKernels: Readonly<Record<string, Kernel>> = {
   uniform,
   normal,
   dequantize,
+  roundBlocks,
 };

@@ -4,6 +4,7 @@ import { type Operand, read } from "../../program.ts";
 import type { Factor } from "../products/factor.ts";
 import { alignedLines, factorOf } from "../products/factor.ts";
 import { type Bank, OWNER_TEXT, bankFactor, eachWindow } from "../products/grouped-product.ts";
+import type { HeldWeights } from "../products/held.ts";
 import { multiply } from "../products/product.ts";
 import { type RowStore, rowStore, storePair } from "../products/store.ts";
 import { multiplyFew } from "../products/strip.ts";
@@ -15,6 +16,7 @@ import { combineDown } from "./decode-down.ts";
 import { halvesOf, storeActivations } from "./halves.ts";
 import { biasText, rowFactor, rowParams } from "./parts.ts";
 import { type FfnProblem, downBank, upBank } from "./problem.ts";
+import { roundActivations } from "./rounded.ts";
 
 /** Bindings of a decode kernel beside the bank. */
 const OTHER_BINDINGS = 5;
@@ -22,7 +24,9 @@ const OTHER_BINDINGS = 5;
 /** Whether both banks can be bound whole, which the kernels of decoding need. */
 export function fitsDecode(call: KernelCall, { up, down }: FfnProblem): boolean {
   const room = call.context.storageBuffers - OTHER_BINDINGS;
-  return up.handle.blocks.length <= room && down.handle.blocks.length <= room;
+  const bindings = ({ handle, scales }: HeldWeights): number =>
+    handle.blocks.length + (scales?.blocks.length ?? 0);
+  return bindings(up) <= room && bindings(down) <= room;
 }
 
 /**
@@ -38,6 +42,7 @@ export function decode(call: KernelCall, problem: FfnProblem, y: GpuHandle): voi
   const meeting = together ? TOGETHER : ALONE;
   const activations = temporary(innerSize);
   if (rows > 0) projectUp(call, problem, meeting, activations);
+  roundActivations(call, problem, activations);
   if (!together && !walks(call.context, bankFactor(downBank(problem), false), 1)) {
     combineDown(call, problem, activations, y);
     return;
@@ -133,7 +138,7 @@ function project(
 }
 
 /** Each token, weighted where input weights are given, as the left factor of its assignments. */
-function choiceFactor({ x, inputSize, inputWeights }: FfnProblem): Factor {
+function choiceFactor({ x, inputSize, inputWeights, rowPerChoice }: FfnProblem): Factor {
   return factorOf({
     name: "x",
     dtype: "f32",
@@ -143,9 +148,9 @@ function choiceFactor({ x, inputSize, inputWeights }: FfnProblem): Factor {
     stride: "params.inner",
     shift: "0u",
     last: "params.rows - 1u",
-    line: (row) => `(${row}) / params.choices`,
+    line: (row) => (rowPerChoice ? row : `(${row}) / params.choices`),
     scale: inputWeights && ((row) => `load_factors(min(${row}, params.rows - 1u))`),
-    variant: inputWeights ? "weightedChoice" : "choice",
+    variant: inputWeights ? "weightedChoice" : rowPerChoice ? "own" : "choice",
   });
 }
 

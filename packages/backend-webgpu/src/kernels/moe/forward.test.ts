@@ -8,7 +8,7 @@ const gpu = await requireWebGpu();
 /** Kernels with workgroup memory take long to compile where no hardware does the work. */
 const PATIENCE = 180_000;
 
-describe.skipIf(!gpu.available)("moeFfn", () => {
+describe.skipIf(!gpu.available)("moeFfn", { timeout: PATIENCE }, () => {
   let pair: Pair;
   beforeAll(async () => {
     pair = await createPair({ tiling: "registers" });

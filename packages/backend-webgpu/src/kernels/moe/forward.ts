@@ -11,11 +11,12 @@ import { decode, fitsDecode } from "./decode.ts";
 import { halvesOf, storeActivations } from "./halves.ts";
 import { biasText, rowFactor, rowParams } from "./parts.ts";
 import { type FfnProblem, downBank, ffnProblem, upBank } from "./problem.ts";
-import { ROW_FACTOR, ROW_TEXT, type SortedRows, sortRows } from "./rows.ts";
+import { roundActivations, roundedProblem } from "./rounded.ts";
+import { ROW_FACTOR, type SortedRows, rowText, sortRows } from "./rows.ts";
 
 /** `moeFfn`. */
 export const moeFfn: Kernel = (call) => {
-  const problem = ffnProblem(call, 0);
+  const problem = roundedProblem(call, ffnProblem(call, 0));
   const y = call.make(0);
   const hidden = call.keepsResiduals ? call.make(1) : undefined;
   const { tokens } = problem;
@@ -30,6 +31,7 @@ export const moeFfn: Kernel = (call) => {
   if (problem.rows > 0) {
     const activations = rows(problem.innerSize);
     projectUp(call, problem, sorted, activations, hidden);
+    roundActivations(call, problem, activations);
     projectDown(call, problem, sorted, activations, outputs);
   }
   combineRows(call, {
@@ -46,7 +48,7 @@ export const moeFfn: Kernel = (call) => {
 
 /** Tokens, picked by the rows' order and weighted, as the left factor of a product over H. */
 function tokenFactor(problem: FfnProblem): Factor {
-  const { x, inputSize, inputWeights } = problem;
+  const { x, inputSize, inputWeights, rowPerChoice } = problem;
   return factorOf({
     name: "x",
     dtype: "f32",
@@ -56,16 +58,16 @@ function tokenFactor(problem: FfnProblem): Factor {
     stride: "params.inner",
     shift: "0u",
     last: "params.rows - 1u",
-    line: (row) => `token_of(${row})`,
+    line: (row) => (rowPerChoice ? `choice_of(${row})` : `token_of(${row})`),
     scale: inputWeights && ((row) => `factor_of(${row})`),
-    variant: inputWeights ? "weighted" : "token",
+    variant: inputWeights ? "weighted" : rowPerChoice ? "choice" : "token",
   });
 }
 
 function projectUp(
   call: KernelCall,
   problem: FfnProblem,
-  { order, cut, tiling, plan }: SortedRows,
+  { cut, tiling, plan }: SortedRows,
   activations: GpuHandle,
   hidden: GpuHandle | undefined,
 ): void {
@@ -78,7 +80,6 @@ function projectUp(
   const [first, second] = halves.columns?.("pair") ?? ["pair * 8u", "pair * 8u + 4u"];
   const operands: Record<string, Operand> = {
     x: read(x.handle, left.type),
-    order: read(order, "u32"),
     act: act.operand,
     ...(upBias && { bias: read(upBias.handle, "f32") }),
     ...(inputWeights && { factors: read(inputWeights.handle, "f32") }),
@@ -102,7 +103,7 @@ function projectUp(
     params: rowParams(problem),
     pairs: halves.pairs,
     columns: halves.columns,
-    declarations: `${ROW_TEXT}
+    declarations: `${rowText("plan")}
 ${inputWeights ? ROW_FACTOR : ""}
 ${act.declarations}
 ${kept?.declarations ?? ""}

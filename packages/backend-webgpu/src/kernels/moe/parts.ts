@@ -29,7 +29,7 @@ export function biasText(has: boolean): string {
 }`;
 }
 
-/** The numbers that {@link ROW_TEXT} and the products need. */
+/** The numbers that {@link rowText} and the products need. */
 export function rowParams({ rows, tokens, choices, innerSize }: FfnProblem): Record<string, Param> {
   return {
     rows: u32(rows),

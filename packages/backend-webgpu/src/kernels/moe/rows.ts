@@ -9,6 +9,7 @@ import type { FfnProblem } from "./problem.ts";
 export interface SortedRows extends GroupedRows {
   readonly cut: Cut;
   readonly tiling: RowTiling;
+  /** The map of tiles behind the order. */
   readonly plan: { readonly handle: GpuHandle; readonly tilesAt: number };
 }
 
@@ -16,31 +17,37 @@ export interface SortedRows extends GroupedRows {
 export function sortRows(call: KernelCall, problem: FfnProblem): SortedRows {
   const { rows, experts, indices, inputSize, innerSize, outputSize } = problem;
   const words = (count: number): GpuHandle => call.temporary({ shape: [count], dtype: "i32" });
+  const busy = Math.max(1, Math.min(experts, rows));
+  const columns = Math.min(inputSize, innerSize, outputSize);
+  const cut = cutFor(call.context, Math.ceil(rows / busy), columns);
+  // One buffer, since products that read both have few bindings to spare.
+  const order = words(rows + tileBound(rows, experts, cut.rows) * TILE_WORDS);
   const sorted: GroupedRows = {
-    order: words(rows),
+    order,
     inverse: words(rows),
     offsets: words(experts + 1),
     group: words(rows),
   };
   groupAssignments(call, indices.handle, rows, experts, sorted);
-  const busy = Math.max(1, Math.min(experts, rows));
-  const columns = Math.min(inputSize, innerSize, outputSize);
-  const cut = cutFor(call.context, Math.ceil(rows / busy), columns);
   const tiling = { rows, groups: experts, tileRows: cut.rows };
-  const plan = { handle: words(tileBound(rows, experts, cut.rows) * TILE_WORDS), tilesAt: 0 };
+  const plan = { handle: order, tilesAt: rows };
   mapTiles(call, sorted.offsets, tiling, plan);
   return { ...sorted, cut, tiling, plan };
 }
 
 /**
- * WGSL: `assignment_of(row)` (A where there is none), `token_of(row)` (any token where there is
- * none), both within bounds for any row.
+ * WGSL: `assignment_of(row)` (A where there is none), `choice_of(row)` and `token_of(row)` (any where
+ * there is none), all within bounds for any row. The order is read from the operand `source`.
  */
-export const ROW_TEXT = `
-fn assignment_of(row: u32) -> u32 { return load_order(min(row, params.rows - 1u)); }
+export const rowText = (source: "order" | "plan"): string => `
+fn assignment_of(row: u32) -> u32 { return load_${source}(min(row, params.rows - 1u)); }
+fn choice_of(row: u32) -> u32 { return min(assignment_of(row), params.rows - 1u); }
 fn token_of(row: u32) -> u32 {
   return min(assignment_of(row) / params.choices, params.tokens - 1u);
 }`;
+
+/** {@link rowText} of the operand `order`. */
+export const ROW_TEXT: string = /*#__PURE__*/ rowText("order");
 
 /** WGSL: a row's factor from the operand `factors [T, k]`; 0 where the row is not live. */
 export const ROW_FACTOR = `

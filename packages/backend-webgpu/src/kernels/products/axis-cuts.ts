@@ -7,15 +7,18 @@ export interface AxisRange {
   readonly end: number;
 }
 
-/** An f32 matrix that has a line for each place of an axis. */
+/** A matrix that has a line for each place of an axis. */
 export interface Lines {
   readonly handle: GpuHandle;
   /** Elements of a line. */
   readonly elements: number;
+  /** Bytes of an element, 4 unless given; half a one for two codes in a byte. */
+  readonly elementBytes?: number | undefined;
 }
 
 /** Segments of one matrix that a piece may touch: three matrices leave two bindings to spare. */
 const ROOM = 2;
+/** Bytes of f32. */
 const BYTES = 4;
 
 /**
@@ -23,7 +26,12 @@ const BYTES = 4;
  * neighbouring segments of every matrix. One range, perhaps empty, where there is nothing to cut.
  * @throws UnsupportedError where `unit` lines do not fit; they always do where they fit in one segment
  */
-export function cutAxis(size: number, unit: number, matrices: readonly Lines[]): AxisRange[] {
+export function cutAxis(
+  size: number,
+  unit: number,
+  matrices: readonly Lines[],
+  op = "matmul",
+): AxisRange[] {
   const ranges: AxisRange[] = [];
   let first = 0;
   do {
@@ -31,10 +39,10 @@ export function cutAxis(size: number, unit: number, matrices: readonly Lines[]):
     const end = reach >= size ? size : reach - (reach % unit);
     if (end <= first && size > 0) {
       throw new UnsupportedError(
-        `matmul: ${unit} lines of a matrix take more than two bindings; give it fewer columns or ` +
+        `${op}: ${unit} lines of a matrix take more than two bindings; give it fewer columns or ` +
           "take a device whose bindings hold more",
         "maxStorageBufferBindingSize",
-        { op: "matmul" },
+        { op },
       );
     }
     ranges.push({ first, end });
@@ -44,11 +52,11 @@ export function cutAxis(size: number, unit: number, matrices: readonly Lines[]):
 }
 
 /** The line up to which two segments reach, the first being that in which a line begins. */
-function reachOf({ handle, elements }: Lines, first: number): number {
+function reachOf({ handle, elements, elementBytes = BYTES }: Lines, first: number): number {
   const { blocks, segmentBytes } = handle;
-  const segment = Math.floor((first * elements * BYTES) / segmentBytes);
+  const segment = Math.floor((first * elements * elementBytes) / segmentBytes);
   if (elements === 0 || segment + ROOM >= blocks.length) return Number.POSITIVE_INFINITY;
-  return Math.floor(((segment + ROOM) * segmentBytes) / (elements * BYTES));
+  return Math.floor(((segment + ROOM) * segmentBytes) / (elements * elementBytes));
 }
 
 /** What to bind of a matrix. */
@@ -63,13 +71,14 @@ export function segmentsFor(
   { blocks, segmentBytes }: GpuHandle,
   elements: number,
   range: AxisRange | undefined,
+  elementBytes: number = BYTES,
 ): BoundLines {
   if (range === undefined || blocks.length <= ROOM) return { bound: {}, shift: 0 };
-  const segmentOf = (line: number): number => Math.floor((line * elements * BYTES) / segmentBytes);
-  const segment = segmentOf(range.first);
-  const last = Math.floor(Math.max(range.end * elements * BYTES - 1, 0) / segmentBytes);
+  const lineBytes = elements * elementBytes;
+  const segment = Math.floor((range.first * lineBytes) / segmentBytes);
+  const last = Math.floor(Math.max(range.end * lineBytes - 1, 0) / segmentBytes);
   return {
     bound: { segment, segments: last - segment + 1 },
-    shift: (segment * segmentBytes) / BYTES,
+    shift: (segment * segmentBytes) / elementBytes,
   };
 }

@@ -69,7 +69,7 @@ function problemOf(call: KernelCall): Problem {
     rows,
     left,
     operands,
-    bank: { handle: weights.handle, dtype: "f32", groups, inner, columns, transposed },
+    bank: { handle: weights.handle, held: "f32", groups, inner, columns, transposed },
     params: { rows: u32(rows), count: u32(count) },
     declarations: rowIndex ? PICKED : "fn present(row: u32) -> bool { return true; }",
   };

@@ -1,18 +1,23 @@
 import type { KernelCall } from "../../kernel.ts";
 import type { GpuHandle } from "../../memory.ts";
 import { type Operand, type Param, read, u32 } from "../../program.ts";
+import { codesFactor } from "./codes-factor.ts";
+import { scalesType } from "./codes-text.ts";
 import { type Cut, PAIR } from "./cut.ts";
-import { type Factor, type StoredFloat, alignedLines, factorOf } from "./factor.ts";
-import { bindingsOf, matrixWindows } from "./matrix-windows.ts";
+import { type Factor, alignedLines, factorOf } from "./factor.ts";
+import { type HeldWeights, isCodes, lineScales, numberBytes, scaleBytes } from "./held.ts";
+import {
+  type MatrixStack,
+  type StackPart,
+  WHOLE,
+  bindingsOf,
+  matrixWindows,
+} from "./matrix-windows.ts";
 import { multiply } from "./product.ts";
 import { type RowTiling, TILE_AT, tileBound } from "./row-tiles.ts";
 
 /** A matrix for each group, as a product's right factor. */
-export interface Bank {
-  readonly handle: GpuHandle;
-  readonly dtype: StoredFloat;
-  /** Whether the device reads f16 by itself. */
-  readonly native?: boolean | undefined;
+export interface Bank extends HeldWeights {
   readonly groups: number;
   /** Length of the sums. */
   readonly inner: number;
@@ -44,28 +49,32 @@ export interface GroupedRequest {
   readonly store: string;
 }
 
-/** Bytes of an element of weights. */
-function bytesOf(dtype: StoredFloat): number {
-  return dtype === "f32" ? 4 : 2;
-}
-
 /**
- * A bank's matrix as a factor; `matrix` is the element at which it begins. `quads` says whether its
- * columns are asked for by quads that begin at multiples of four.
+ * A bank's matrix as a factor; `matrix` is the element at which it begins, of codes the line. `quads`
+ * says whether its columns are asked for by quads that begin at multiples of four.
  */
 export function bankFactor(bank: Bank, quads: boolean): Factor {
-  const { handle, dtype, native, inner, columns, transposed } = bank;
+  const { handle, held, native, inner, columns, transposed } = bank;
   const line = transposed ? columns : inner;
-  return factorOf({
+  const stride = transposed ? "params.columns" : "params.inner";
+  const common = {
     name: "weights",
-    dtype,
-    native,
     order: transposed ? "columns" : "rows",
     aligned: alignedLines(handle, line) && (quads || !transposed),
     whole: inner % 4 === 0,
-    stride: transposed ? "params.columns" : "params.inner",
-    shift: "matrix",
     last: "params.columns - 1u",
+  } as const;
+  if (!isCodes(held)) {
+    return factorOf({ ...common, dtype: held, native, stride, shift: "matrix" });
+  }
+  const [shift, scalesShift] = ["params.codesShift", "params.scalesShift"];
+  return codesFactor({
+    ...common,
+    format: held,
+    width: stride,
+    first: "matrix",
+    shift,
+    scalesShift,
   });
 }
 
@@ -83,16 +92,16 @@ export function eachWindow(
   type: Operand["type"],
   issue: (operands: Record<string, Operand>, params: Record<string, Param>) => void,
 ): void {
-  const { handle, dtype, groups, inner, columns } = bank;
+  const { handle, groups, inner, columns } = bank;
   const room = call.context.storageBuffers - bindingsOf(operands);
-  const elements = inner * columns;
-  const windows = matrixWindows(
-    { handle, count: groups, elements, elementBytes: bytesOf(dtype) },
-    room,
-  );
-  for (const { first, end, segment, segments, shift } of windows) {
+  for (const { first, end, parts } of matrixWindows(stacksOf(bank), groups, room)) {
+    const [{ segment, segments, shift } = WHOLE, scales = WHOLE] = parts;
     issue(
-      { ...operands, weights: { ...read(handle, type, segment), segments } },
+      {
+        ...operands,
+        weights: { ...read(handle, type, segment), segments },
+        ...scalesOperand(bank, scales),
+      },
       {
         inner: u32(inner),
         columns: u32(columns),
@@ -100,11 +109,42 @@ export function eachWindow(
         groupFirst: u32(first),
         // Rows in no group are done with the last window.
         groupEnd: u32(end === groups ? groups + 1 : end),
-        matrix: u32(elements),
-        shift: u32(shift),
+        ...placesOf(bank, shift, scales.shift),
       },
     );
   }
+}
+
+/** The matrices, and their scales beside them. */
+function stacksOf({ handle, held, scales, inner, columns, transposed }: Bank): MatrixStack[] {
+  const matrices = { handle, elements: inner * columns, elementBytes: numberBytes(held) };
+  if (!isCodes(held) || !scales) return [matrices];
+  const [lines, width] = transposed ? [inner, columns] : [columns, inner];
+  const elements = lines * lineScales(held, width);
+  return [matrices, { handle: scales, elements, elementBytes: scaleBytes(held) }];
+}
+
+function scalesOperand(
+  { held, scales }: Bank,
+  { segment, segments }: StackPart,
+): Record<string, Operand> {
+  if (!isCodes(held) || !scales) return {};
+  return { weightsScales: { ...read(scales, scalesType(held), segment), segments } };
+}
+
+/** Where matrices begin: floats by their number behind what is not bound, codes by lines. */
+function placesOf(
+  { held, inner, columns, transposed }: Bank,
+  shift: number,
+  scalesShift: number,
+): Record<string, Param> {
+  if (!isCodes(held)) return { matrix: u32(inner * columns), shift: u32(shift) };
+  return {
+    matrix: u32(transposed ? inner : columns),
+    shift: u32(0),
+    codesShift: u32(shift),
+    scalesShift: u32(scalesShift),
+  };
 }
 
 /** Queues a grouped product: one dispatch for each window of the bank. */

@@ -3,7 +3,7 @@ import type { GpuHandle } from "../../memory.ts";
 import { type Operand, type Param, read, u32, write } from "../../program.ts";
 import { PAIR, cutFor } from "./cut.ts";
 import { type FactorLayout, NO_LINE, alignedLines, factorOf } from "./factor.ts";
-import { bindingsOf, matrixWindows } from "./matrix-windows.ts";
+import { WHOLE, bindingsOf, matrixWindows } from "./matrix-windows.ts";
 import { multiply } from "./product.ts";
 import { rowStore, storePair } from "./store.ts";
 
@@ -45,10 +45,12 @@ export function addOuterProducts(call: KernelCall, request: WeightGradientReques
     ...request.operands,
   };
   const windows = matrixWindows(
-    { handle: output, count: groups, elements: rows * columns, elementBytes: 4 },
+    [{ handle: output, elements: rows * columns, elementBytes: 4 }],
+    groups,
     call.context.storageBuffers - bindingsOf(operands),
   );
-  for (const { first, end, segment, segments, shift } of windows) {
+  for (const { first, end, parts } of windows) {
+    const { segment, segments, shift } = parts[0] ?? WHOLE;
     multiply(call, {
       name: request.name,
       variant: `${request.variant};${store.variant}`,

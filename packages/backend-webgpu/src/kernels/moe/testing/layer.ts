@@ -1,13 +1,16 @@
 import {
   type Backend,
   type FfnDescriptor,
+  type ProductFormat,
   type Shape,
   type Tensor,
   cast,
   hostBits,
   moeFfn,
   randomKey,
+  storedFormat,
 } from "@moiety/core";
+import { randomCodes } from "../../../testing/codes.ts";
 import { randomTensor } from "../../../testing/oracle.ts";
 
 /** Sizes and inputs of a fused FFN. */
@@ -22,6 +25,8 @@ export interface Layer {
   readonly biases?: boolean;
   readonly inputWeights?: boolean;
   readonly dtype?: "f16" | "bf16";
+  /** Weights are codes of this format. */
+  readonly format?: ProductFormat;
   /** Which experts are chosen; random ones unless given. */
   readonly indices?: readonly number[];
 }
@@ -43,17 +48,27 @@ export function inputsOf(backend: Backend, layer: Layer): (Tensor | undefined)[]
     const tensor = randomTensor(backend, seed, shape);
     return layer.dtype ? cast(tensor, { dtype: layer.dtype }) : tensor;
   };
+  const format = layer.format && storedFormat(layer.format);
+  const coded = (seed: number, shape: Shape): readonly [Tensor, Tensor | undefined] => {
+    if (!format) return [held(seed, shape), undefined];
+    const { codes, scales } = randomCodes(backend, seed, format, shape);
+    return [codes, scales];
+  };
+  const [up, upScales] = coded(3, matrix(columns, hidden));
+  const [down, downScales] = coded(4, matrix(output, inner));
   const bits = hostBits(randomKey(9), tokens * choices);
   const chosen = layer.indices ?? Array.from(bits, (word) => word % (experts + 1));
   return [
     randomTensor(backend, 1, [tokens, hidden]),
     backend.tensor(Int32Array.from(chosen), { shape: [tokens, choices] }),
     randomTensor(backend, 2, [tokens, choices]),
-    held(3, matrix(columns, hidden)),
-    held(4, matrix(output, inner)),
+    up,
+    down,
     layer.biases ? randomTensor(backend, 5, [experts, columns]) : undefined,
     layer.biases ? randomTensor(backend, 6, [experts, output]) : undefined,
     layer.inputWeights ? randomTensor(backend, 7, [tokens, choices]) : undefined,
+    upScales,
+    downScales,
   ];
 }
 
@@ -66,10 +81,11 @@ export function run(backend: Backend, layer: Layer): Tensor {
 export function runOn(inputs: readonly (Tensor | undefined)[], layer: Layer): Tensor {
   const [x, indices, weights, up, down, ...rest] = inputs;
   const given = [x, indices, weights, up, down] as [Tensor, Tensor, Tensor, Tensor, Tensor];
-  const [upBias, downBias, inputWeights] = rest;
-  const { descriptor } = layer;
-  const scales = [undefined, undefined] as const;
-  return moeFfn(...given, upBias, downBias, inputWeights, ...scales, { descriptor });
+  const [upBias, downBias, inputWeights, upScales, downScales] = rest;
+  const { format, descriptor } = layer;
+  return moeFfn(...given, upBias, downBias, inputWeights, upScales, downScales, {
+    descriptor: format ? { ...descriptor, format } : descriptor,
+  });
 }
 
 /** A small layer. */
