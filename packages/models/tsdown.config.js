@@ -1,3 +1,3 @@
 import { library } from "../../tools/tsdown.js";
 
-export default library(["src/index.ts", "src/text.ts"]);
+export default library(["src/index.ts", "src/markup.ts", "src/text.ts"]);

@@ -8,9 +8,11 @@ import {
   type NoState,
   type RandomKey,
   type Rows,
+  type Shape,
   type Tensor,
   bankRows,
   fusedFfn,
+  normalParameter,
 } from "@moiety/core";
 import { type DenseOptions, descriptorOf, requireSize } from "./options.ts";
 import type { FfnParams } from "./params.ts";
@@ -52,7 +54,9 @@ export function ffnBank(options: BankOptions<DenseOptions>): FfnBank<FfnParams> 
     initializerRange,
     shapes,
     init(key: RandomKey, init: InitOptions): Initialized<FfnParams, NoState> {
-      return { params: drawFfn(shapes, initializerRange, key, init), state: {} };
+      const draw = (own: RandomKey, shape: Shape): Tensor =>
+        normalParameter(own, shape, initializerRange, init);
+      return { params: drawFfn(shapes, draw, key, init) as FfnParams, state: {} };
     },
     ffn: (params) => fusedFfn(descriptor, weightsOf(params)),
     forward: (params: FfnParams, rows: Rows): Tensor =>

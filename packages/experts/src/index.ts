@@ -20,9 +20,8 @@ export type {
   KeyValues,
 } from "./attention-types.ts";
 export type { BankOptions, FfnBank, ShapedBank } from "./bank.ts";
-export { type DenseFfn, denseFfn } from "./dense.ts";
+export { type DenseFfn, type DenseFfnOptions, denseFfn } from "./dense.ts";
 export { glu } from "./glu.ts";
-export { throughRows } from "./halves.ts";
 export { type LatentOptions, type LatentParams, latentExperts } from "./latent.ts";
 export { type LinearExpertsOptions, type LinearExpertsParams, linearExperts } from "./linear.ts";
 export {
@@ -38,14 +37,10 @@ export { mlp } from "./mlp.ts";
 export { type MultBiasParams, withMultBias } from "./mult-bias.ts";
 export type { DenseOptions, FfnOptions, GateOptions } from "./options.ts";
 export { type OutputBiasParams, withOutputBias } from "./output-bias.ts";
-export type { FfnParams, GluParams, MlpParams } from "./params.ts";
+export type { FfnParams, GluParams, HeldFfnParams, MlpParams, QuantizedParams } from "./params.ts";
 export { type HostQuantized, hostQuantize } from "./quantize.ts";
-export {
-  type QuantizedBank,
-  type QuantizedOptions,
-  type QuantizedParams,
-  quantizedExperts,
-} from "./quantized.ts";
+export { type QuantizedBank, type QuantizedOptions, quantizedExperts } from "./quantized.ts";
+export { matrixParameter } from "./quantized-matrix.ts";
 export { type ScaledOptions, type ScaledParams, scaledExperts, timesFactor } from "./scaled.ts";
 export {
   type SharedExpert,
@@ -61,4 +56,5 @@ export {
   type SpecialParams,
   withSpecialExperts,
 } from "./special.ts";
+export { throughRows } from "./through.ts";
 export type { Wrapped } from "./wrap.ts";

@@ -1,4 +1,4 @@
-import type { Tensor } from "@moiety/core";
+import type { QuantizedTensor, Tensor } from "@moiety/core";
 
 /** Weights of plain feed-forward experts, `[E, out, in]`. Those of one dense network lack the axis E. */
 export interface MlpParams {
@@ -26,3 +26,13 @@ export interface GluParams {
 
 /** Weights of a feed-forward network of either kind. */
 export type FfnParams = MlpParams | GluParams;
+
+/** Weights of a network with its matrices in a format; biases stay as they are. */
+export type QuantizedParams<Params extends FfnParams> = {
+  readonly [Name in keyof Params]: Name extends "gateUp" | "up" | "down"
+    ? QuantizedTensor
+    : Params[Name];
+};
+
+/** Weights of a feed-forward network whose matrices are held in floats, or all in codes. */
+export type HeldFfnParams = FfnParams | QuantizedParams<FfnParams>;

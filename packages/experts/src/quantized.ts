@@ -1,41 +1,31 @@
 import {
-  type Backend,
   ConfigError,
   type FfnDescriptor,
   type FfnWeights,
   type FusedFfn,
-  type QuantizedFormat,
+  type Leaf,
+  type ProductFormat,
   type QuantizedTensor,
   type RandomKey,
   type Shape,
   type Tensor,
   bankRows,
   cast,
-  constantParameter,
-  foldIn,
-  formatShape,
   fusedFfn,
-  hostNormal,
   isFloat,
-  quantizedFormats,
-  sizeOf,
+  roundsActivations,
+  storedFormat,
 } from "@moiety/core";
 import type { FfnBank, ShapedBank } from "./bank.ts";
-import { refuse } from "./options.ts";
-import type { FfnParams } from "./params.ts";
-import { type HostQuantized, hostQuantize } from "./quantize.ts";
+import type { FfnParams, QuantizedParams } from "./params.ts";
+import { hostQuantize } from "./quantize.ts";
+import { isMatrix, matrixParameter, requireFormat, uploaded } from "./quantized-matrix.ts";
+import { type ShapesOf, drawFfn } from "./shapes.ts";
 import { requireResident } from "./wrap.ts";
-
-/** Weights of a bank with its matrices in a format; biases stay as they are. */
-export type QuantizedParams<Params extends FfnParams> = {
-  readonly [Name in keyof Params]: Name extends "gateUp" | "up" | "down"
-    ? QuantizedTensor
-    : Params[Name];
-};
 
 /** Options of {@link quantizedExperts}. */
 export interface QuantizedOptions {
-  readonly format: QuantizedFormat;
+  readonly format: ProductFormat;
 }
 
 /** A bank whose matrices are quantised. */
@@ -56,7 +46,9 @@ export interface QuantizedBank<Params extends FfnParams> extends ShapedBank<
 /**
  * The experts of another bank with their matrices quantised: leaves `{ codes, scales }`, a half to an
  * eighth of the bytes, which do not train (their gradients are `null`, those of tokens and routers are
- * not). Activations stay floats. Shapes are those of the numbers that the codes stand for.
+ * not). Activations stay floats, but for `q8_block32_a8` and `q4_block32_a8`: their products read them
+ * rounded to 8 bits in blocks, as llama.cpp's Q8_0 and Q4_0 do. Shapes are those of the numbers that
+ * the codes stand for.
  *
  * @example
  * const bank = quantizedExperts(glu(sizes), { format: "q4_block32" });
@@ -68,13 +60,12 @@ export function quantizedExperts<Params extends FfnParams>(
   { format }: QuantizedOptions,
 ): QuantizedBank<Params> {
   requireResident("quantizedExperts", bank);
-  if (!Object.hasOwn(quantizedFormats, format)) {
-    throw refuse("format", format, `one of ${Object.keys(quantizedFormats).join(", ")}`);
-  }
   const descriptor: FfnDescriptor = { ...bank.descriptor, format };
   const shapes = bank.shapes as Readonly<Record<string, Shape>>;
-  for (const [name, shape] of Object.entries(shapes)) {
-    if (isMatrix(name)) requireBlocks(name, shape, format);
+  requireFormat(format, shapes);
+  if (roundsActivations(format) && descriptor.transposed) {
+    const problem = `${format} rounds what is added up in blocks, so banks are [E, out, in]`;
+    throw new ConfigError(problem, "transposed", true);
   }
   return {
     experts: bank.experts,
@@ -83,13 +74,10 @@ export function quantizedExperts<Params extends FfnParams>(
     descriptor,
     shapes: shapes as QuantizedBank<Params>["shapes"],
     init(key, options) {
-      const leaves = Object.entries(shapes).map(([name, shape], leaf) => [
-        name,
-        isMatrix(name)
-          ? drawn(foldIn(key, leaf), shape, bank.initializerRange, format, options.backend)
-          : constantParameter(0, shape, options),
-      ]);
-      return { params: Object.fromEntries(leaves) as QuantizedParams<Params>, state: {} };
+      const draw = (own: RandomKey, shape: Shape): Leaf =>
+        matrixParameter(own, shape, bank.initializerRange, options, format);
+      const params = drawFfn(shapes as ShapesOf<FfnParams>, draw, key, options);
+      return { params: params as QuantizedParams<Params>, state: {} };
     },
     ffn: (params) => fusedFfn(descriptor, weightsOf(params)),
     forward: (params, rows) => bankRows(rows, weightsOf(params), descriptor),
@@ -103,48 +91,12 @@ export function quantizedExperts<Params extends FfnParams>(
   };
 }
 
-function isMatrix(name: string): boolean {
-  return name === "gateUp" || name === "up" || name === "down";
-}
-
-function requireBlocks(name: string, shape: Shape, format: QuantizedFormat): void {
-  const { block = 1 } = quantizedFormats[format];
-  if ((shape.at(-1) ?? 0) % block === 0) return;
-  throw new ConfigError(
-    `${name} is ${formatShape(shape)}, but rows of ${format} hold a multiple of ${block} numbers`,
-    "format",
-    format,
-  );
-}
-
-/** A matrix like the bank's own first one, quantised. */
-function drawn(
-  key: RandomKey,
-  shape: Shape,
-  deviation: number,
-  format: QuantizedFormat,
-  backend: Backend,
-): QuantizedTensor {
-  const values = Float32Array.from(hostNormal(key, sizeOf(shape)), (draw) => draw * deviation);
-  return uploaded(hostQuantize(values, shape, format), backend);
-}
-
 /** A matrix of a backend, quantised on the host. */
-async function quantized(matrix: Tensor, format: QuantizedFormat): Promise<QuantizedTensor> {
+async function quantized(matrix: Tensor, format: ProductFormat): Promise<QuantizedTensor> {
   const wide = isFloat(matrix.dtype) ? matrix : cast(matrix, { dtype: "f32" });
   const values = await wide.read();
   if (wide !== matrix) wide.dispose();
-  return uploaded(hostQuantize(values, matrix.shape, format), matrix.backend);
-}
-
-function uploaded(
-  { codes, codesShape, scales, scalesShape }: HostQuantized,
-  backend: Backend,
-): QuantizedTensor {
-  return {
-    codes: backend.tensor(codes, { shape: codesShape }),
-    scales: backend.tensor(scales, { shape: scalesShape }),
-  };
+  return uploaded(hostQuantize(values, matrix.shape, storedFormat(format)), matrix.backend);
 }
 
 /** The weights under the names of the fused op. */

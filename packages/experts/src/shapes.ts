@@ -1,14 +1,14 @@
 import {
   type InitOptions,
+  type Leaf,
   type MapTree,
   type RandomKey,
   type Shape,
   constantParameter,
   foldIn,
-  normalParameter,
 } from "@moiety/core";
 import type { DenseOptions } from "./options.ts";
-import type { FfnParams } from "./params.ts";
+import type { FfnParams, HeldFfnParams } from "./params.ts";
 
 /** The shape of every leaf of a tree; biases only where there are some. */
 export type ShapesOf<Tree> = MapTree<Tree, Shape>;
@@ -29,20 +29,18 @@ export function ffnShapes(options: DenseOptions, leading: Shape): ShapesOf<FfnPa
     : { up, down, ...(bias && { upBias, downBias }) };
 }
 
-/** Draws weights by their shapes: the n-th from `foldIn(key, n)`; biases, which come last, are zero. */
+/** Draws weights by their shapes: the n-th matrix from `foldIn(key, n)`; biases, which come last, are zero. */
 export function drawFfn(
   shapes: ShapesOf<FfnParams>,
-  deviation: number,
+  draw: (key: RandomKey, shape: Shape) => Leaf,
   key: RandomKey,
   options: InitOptions,
-): FfnParams {
+): HeldFfnParams {
   const leaves = Object.entries(shapes as Readonly<Record<string, Shape>>).map(
     ([name, shape], leaf) => [
       name,
-      name.endsWith("Bias")
-        ? constantParameter(0, shape, options)
-        : normalParameter(foldIn(key, leaf), shape, deviation, options),
+      name.endsWith("Bias") ? constantParameter(0, shape, options) : draw(foldIn(key, leaf), shape),
     ],
   );
-  return Object.fromEntries(leaves) as FfnParams;
+  return Object.fromEntries(leaves) as HeldFfnParams;
 }

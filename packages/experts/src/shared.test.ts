@@ -19,6 +19,7 @@ import {
 } from "@moiety/core";
 import { denseFfn } from "./dense.ts";
 import { glu } from "./glu.ts";
+import type { GluParams } from "./params.ts";
 import { type SharedExpertParams, sharedExpert } from "./shared.ts";
 
 let backend: Backend;
@@ -51,7 +52,7 @@ describe("denseFfn", () => {
     const x = random(2, [5, 4]);
     const indices = backend.tensor(new Int32Array(5), { shape: [5, 1] });
     const ones = backend.tensor(new Float64Array(5).fill(1), { shape: [5, 1] });
-    const { gateUp, down } = params;
+    const { gateUp, down } = params as GluParams;
     const expected = mixExperts(
       bank,
       { gateUp: gateUp.reshape([1, 6, 4]), down: down.reshape([1, 4, 3]) },

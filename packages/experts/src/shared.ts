@@ -8,21 +8,20 @@ import {
   matmul,
   normalParameter,
 } from "@moiety/core";
-import { denseFfn } from "./dense.ts";
-import type { DenseOptions } from "./options.ts";
-import type { FfnParams } from "./params.ts";
+import { type DenseFfnOptions, denseFfn } from "./dense.ts";
+import type { HeldFfnParams } from "./params.ts";
 import type { ShapesOf } from "./shapes.ts";
 
 /** Weights of a shared expert. */
 export interface SharedExpertParams {
-  readonly ffn: FfnParams;
+  readonly ffn: HeldFfnParams;
   /** `[1, H]` for merge `gate`, `[2, H]` for `softmax2`. */
   readonly gate?: Tensor | undefined;
 }
 
 /** The shapes of a shared expert's parameters. */
 export interface SharedExpertShapes {
-  readonly ffn: ShapesOf<FfnParams>;
+  readonly ffn: ShapesOf<HeldFfnParams>;
   readonly gate?: Shape;
 }
 
@@ -33,7 +32,7 @@ export interface SharedExpert extends SharedBranch<SharedExpertParams> {
 }
 
 /** Options of a shared expert. */
-export interface SharedExpertOptions extends DenseOptions {
+export interface SharedExpertOptions extends DenseFfnOptions {
   /** How it joins the routed output. `add` unless given. */
   readonly merge?: Merge | undefined;
 }

@@ -17,8 +17,10 @@ import { extend, readExtension } from "./extension.ts";
 import { familyOf } from "./families/index.ts";
 import { readerOf } from "./family-reader.ts";
 import type { Family, FamilyDecoder, FamilyLoss } from "./family.ts";
+import { requireBlocks } from "./quantize/leaves.ts";
 import { quantizedDecoder, readQuantization } from "./quantize/quantization.ts";
 import { blockRules } from "./rules.ts";
+import { shapesByPath } from "./tree.ts";
 
 /** A configuration and what it means. */
 export interface ModelConfig {
@@ -89,7 +91,9 @@ export function modelFromConfig(json: JsonDocument | JsonObject): ConfiguredMode
   const reader = readerOf(family, values);
   const extended = extend(readDecoder(family, parts, reader), readExtension(value));
   const config = quantizedDecoder(extended, quantization);
-  return { model: decoder(config), config: { family, document, generation, decoder: config } };
+  const model = decoder(config);
+  requireBlocks(config, shapesByPath(model.shapes), quantization);
+  return { model, config: { family, document, generation, decoder: config } };
 }
 
 /**

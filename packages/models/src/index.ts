@@ -52,7 +52,9 @@ export {
   type ExpertFormat,
   type Quantization,
   type RestDType,
+  type RestFormat,
   expertFormats,
+  restFormats,
 } from "./quantize/quantization.ts";
 export { type QuantizeOptions, quantize } from "./quantize/quantize.ts";
 export { blockRules, modelRules } from "./rules.ts";

@@ -6,7 +6,15 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import create from "@moiety/backend-cpu";
 import { CheckpointMismatchError, type JsonObject, jsonDocument } from "@moiety/checkpoints";
 import { openCheckpoint, saveCheckpoint } from "@moiety/checkpoints/node";
-import { type Backend, ShapeError, apply, at, leavesOf, randomKey } from "@moiety/core";
+import {
+  type Backend,
+  ShapeError,
+  type Tensor,
+  apply,
+  at,
+  leavesOf,
+  randomKey,
+} from "@moiety/core";
 import { initModel } from "./init-model.ts";
 import { type ReadyModel, loadModel } from "./load.ts";
 import { saveModel } from "./save.ts";
@@ -143,7 +151,8 @@ describe("a checkpoint that does not fit is refused before anything is uploaded"
 
 it("refuses parameters that do not fit the configuration", async () => {
   const ready = initModel(tinyConfigs["olmoe"] ?? {}, randomKey(1), { backend });
-  const { norm, embedding } = ready.params;
+  const { norm } = ready.params;
+  const embedding = ready.params.embedding as Tensor;
   await expect(
     saveToMemory({ ...ready, params: { ...ready.params, norm: embedding } }),
   ).rejects.toThrow(ShapeError);

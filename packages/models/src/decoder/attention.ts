@@ -1,5 +1,6 @@
 import {
   type InitOptions,
+  type Leaf,
   type RandomKey,
   type Shape,
   type Tensor,
@@ -9,14 +10,14 @@ import {
   normalParameter,
   writeSlice,
 } from "@moiety/core";
-import type { ShapesOf } from "@moiety/experts";
+import { type ShapesOf, matrixParameter } from "@moiety/experts";
 import type { AttentionConfig } from "./attention-config.ts";
 import type { LayerCache } from "./cache.ts";
 import type { DecoderConfig } from "./config.ts";
 import { type Heads, groupedHeads, groupedShapes } from "./grouped-attention.ts";
 import { latentHeads, latentShapes } from "./latent-attention.ts";
 import type { AttentionParams, GroupedAttentionParams, LatentAttentionParams } from "./params.ts";
-import { project } from "./project.ts";
+import { projection } from "./project.ts";
 import type { Rotary } from "./rotary.ts";
 
 /** What self-attention needs to know of a call. */
@@ -39,7 +40,10 @@ export interface AttentionResult {
 }
 
 /** What shapes and sizes of attention depend on beside its own configuration. */
-export type AttentionSizes = Pick<DecoderConfig, "hiddenSize" | "initializerRange" | "rmsNormEps">;
+export type AttentionSizes = Pick<
+  DecoderConfig,
+  "format" | "hiddenSize" | "initializerRange" | "rmsNormEps"
+>;
 
 /** What a query is compared with, and what comes of it, by kind. */
 export interface HeadSizes {
@@ -81,15 +85,18 @@ export function attentionShapes(
 /** Draws weights: matrices and sinks from `foldIn(key, n)` in order, norms one, biases zero. */
 export function drawAttention(
   parts: AttentionConfig,
-  { hiddenSize, initializerRange }: AttentionSizes,
+  { hiddenSize, initializerRange, format }: AttentionSizes,
   key: RandomKey,
   options: InitOptions,
 ): AttentionParams {
   let drawn = 0;
-  const draw = (name: string, shape: Shape): Tensor => {
+  const draw = (name: string, shape: Shape): Leaf => {
     if (name.endsWith("Bias")) return constantParameter(0, shape, options);
     if (name.endsWith("Norm")) return constantParameter(1, shape, options);
-    return normalParameter(foldIn(key, drawn++), shape, initializerRange, options);
+    const own = foldIn(key, drawn++);
+    return shape.length === 2
+      ? matrixParameter(own, shape, initializerRange, options, format)
+      : normalParameter(own, shape, initializerRange, options);
   };
   const shapes = Object.entries(attentionShapes(parts, hiddenSize)) as [string, Shape][];
   const leaves = shapes.map(([name, shape]) => [name, draw(name, shape)]);
@@ -122,19 +129,20 @@ export function attend(
     params.sinks,
     { causal: true, scale, position, ...(window !== undefined && { window }) },
   ).reshape([batch, tokens, parts.numAttentionHeads * valueWidth]);
+  const project = projection(sizes.format);
   return { output: project(attended, params.output, params.outputBias), cache };
 }
 
 function headsOf(
   parts: AttentionConfig,
-  { rmsNormEps }: AttentionSizes,
+  sizes: AttentionSizes,
   params: AttentionParams,
   x: Tensor,
   rotary: Rotary,
 ): Heads {
   // The parameters come from the same configuration, whose shapes they have.
   if (parts.kind === "latent") {
-    return latentHeads(parts, params as LatentAttentionParams, x, rotary);
+    return latentHeads(parts, sizes, params as LatentAttentionParams, x, rotary);
   }
-  return groupedHeads(parts, params as GroupedAttentionParams, x, rotary, rmsNormEps);
+  return groupedHeads(parts, sizes, params as GroupedAttentionParams, x, rotary);
 }

@@ -1,4 +1,4 @@
-import { ConfigError, type QuantizedFormat, mixExperts } from "@moiety/core";
+import { ConfigError, type ProductFormat, mixExperts } from "@moiety/core";
 import {
   type FfnParams,
   type ShapedBank,
@@ -24,7 +24,7 @@ interface BankSizes {
   readonly hiddenSize: number;
   readonly initializerRange: number;
   /** Of the experts' matrices. */
-  readonly format?: QuantizedFormat | undefined;
+  readonly format?: ProductFormat | undefined;
 }
 
 /**

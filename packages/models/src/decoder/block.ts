@@ -56,11 +56,12 @@ export interface Block {
 
 /** Builds one layer. @throws ConfigError where its parts do not fit */
 export function block(config: DecoderConfig, layer: LayerConfig): Block {
-  const { hiddenSize, initializerRange, scales = {} } = config;
+  const { hiddenSize, initializerRange, scales = {}, format } = config;
   const common = { hiddenSize, initializerRange };
   const parts = layer.attention ?? config.attention;
-  const dense = "dense" in layer ? denseFfn({ ...layer.dense, ...common }) : undefined;
-  const sparse = "moe" in layer ? moePart(layer.moe, hiddenSize, initializerRange) : undefined;
+  const dense = "dense" in layer ? denseFfn({ ...layer.dense, ...common, format }) : undefined;
+  const sparse =
+    "moe" in layer ? moePart(layer.moe, hiddenSize, initializerRange, format) : undefined;
   const isBefore = config.normPosition !== "after";
   const before = (x: Tensor, norm: Norm): Tensor => (isBefore ? norm(x) : x);
   const join = (stream: Tensor, added: Tensor, norm: Norm): Tensor =>

@@ -1,4 +1,4 @@
-import type { Activation, GateClamp, GateLayout, Merge, QuantizedFormat } from "@moiety/core";
+import type { Activation, GateClamp, GateLayout, Merge, ProductFormat } from "@moiety/core";
 import type { ScaledOptions, SpecialExperts } from "@moiety/experts";
 import type { StageOptions } from "@moiety/routers";
 import type { AttentionConfig } from "./attention-config.ts";
@@ -85,8 +85,8 @@ export interface MoeConfig {
   readonly router: RouterConfig;
   /** One expert. */
   readonly expert: FfnConfig;
-  /** Format in which the matrices of all experts are held. Floats unless given. */
-  readonly format?: QuantizedFormat | undefined;
+  /** Format in which the matrices of all routed experts are held. Floats unless given. */
+  readonly format?: ProductFormat | undefined;
   /** More experts of other kinds or sizes, whose ids follow. None unless given. */
   readonly others?: readonly (FfnConfig & { readonly experts: number })[] | undefined;
   /** What stands around the experts, from the inside out. Nothing unless given. */
@@ -132,6 +132,11 @@ export interface DecoderConfig {
   readonly headBias?: boolean | undefined;
   /** Standard deviation of initial weights. */
   readonly initializerRange: number;
+  /**
+   * Format in which the matrices outside of routed experts are held: embedding, output projection,
+   * attention, dense layers and shared experts. Floats unless given.
+   */
+  readonly format?: ProductFormat | undefined;
   /** Whether the output projection is the embedding. */
   readonly tieWordEmbeddings: boolean;
   /** Attention of the layers that name none of their own. */

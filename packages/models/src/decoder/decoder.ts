@@ -1,5 +1,6 @@
 import {
   type Forward,
+  type Leaf,
   type LossValue,
   type MapTree,
   type Module,
@@ -7,25 +8,24 @@ import {
   type Routing,
   type Shape,
   type Tensor,
-  cast,
   checkpoint,
   constantParameter,
   div,
   foldIn,
-  gatherRows,
   isFloat,
-  normalParameter,
   slice,
 } from "@moiety/core";
+import { matrixParameter } from "@moiety/experts";
 import { type Block, type BlockOutput, block, scaled } from "./block.ts";
 import type { KeyValueCache } from "./cache.ts";
 import { prepareCall } from "./call.ts";
 import { checkCall, checkDecoder } from "./check.ts";
 import type { DecoderConfig } from "./config.ts";
+import { embed } from "./embedding.ts";
 import { routingLoss } from "./losses.ts";
 import { drawNorm, normShapes, normalize } from "./norm.ts";
 import type { BlockParams, DecoderParams, DecoderState } from "./params.ts";
-import { project } from "./project.ts";
+import { projection } from "./project.ts";
 
 /** What a call of a decoder may be given beside its tokens. */
 export interface DecoderContext {
@@ -99,7 +99,7 @@ export interface DecoderModel extends Module<
  */
 export function decoder(config: DecoderConfig): DecoderModel {
   checkDecoder(config);
-  const { hiddenSize, vocabSize, initializerRange, tieWordEmbeddings, headBias } = config;
+  const { hiddenSize, vocabSize, initializerRange, tieWordEmbeddings, headBias, format } = config;
   const blocks = config.layers.map((layer) => block(config, layer));
   const table = [vocabSize, hiddenSize];
   return {
@@ -113,8 +113,8 @@ export function decoder(config: DecoderConfig): DecoderModel {
     },
     stateShapes: { layers: blocks.map((part) => part.stateShapes) },
     init(key, options) {
-      const draw = (leaf: number): Tensor =>
-        normalParameter(foldIn(key, leaf), table, initializerRange, options);
+      const draw = (leaf: number): Leaf =>
+        matrixParameter(foldIn(key, leaf), table, initializerRange, options, format);
       const embedding = draw(0);
       const layerKey = foldIn(key, 1);
       const parts = blocks.map((part, layer) => part.init(foldIn(layerKey, layer), options));
@@ -148,9 +148,8 @@ function* forward(
   const call = prepareCall(config, ids, context, dtype);
   const outputs: BlockOutput[] = [];
   const routings: Routing[] = [];
-  const { scales = {} } = config;
-  const rows = gatherRows(embedding, ids);
-  let hidden = scaled(isFloat(rows.dtype) ? rows : cast(rows, { dtype }), scales.embedding);
+  const { scales = {}, format } = config;
+  let hidden = scaled(embed(embedding, ids, { dtype, format }), scales.embedding);
   let carry: Routing["carry"];
   for (const [layer, part] of blocks.entries()) {
     const input = hidden;
@@ -166,7 +165,7 @@ function* forward(
   const wanted = context.lastOnly ? lastToken(hidden) : hidden;
   const normed = normalize(config, wanted, norm, params.normBias);
   const cache = call.cacheAfter(outputs.map((output) => output.cache));
-  const logits = project(normed, head, params.headBias);
+  const logits = projection(format)(normed, head, params.headBias);
   return {
     logits: scales.logits === undefined ? logits : div(logits, scales.logits),
     routings,

@@ -1,8 +1,9 @@
-import { type Shape, type Tensor, maximum, minimum, rmsNorm, rope } from "@moiety/core";
+import { type Leaf, type Shape, type Tensor, maximum, minimum, rmsNorm, rope } from "@moiety/core";
 import type { ShapesOf } from "@moiety/experts";
+import type { AttentionSizes } from "./attention.ts";
 import type { GroupedAttentionConfig } from "./attention-config.ts";
 import type { GroupedAttentionParams } from "./params.ts";
-import { project } from "./project.ts";
+import { projection } from "./project.ts";
 import type { Rotary } from "./rotary.ts";
 
 /** What attention compares and mixes, each `[B, T, heads, width]`. */
@@ -33,10 +34,10 @@ export function groupedShapes(
 /** Queries, keys and values of `x [B, T, H]`: project, norm, clip, rotate. */
 export function groupedHeads(
   parts: GroupedAttentionConfig,
+  { rmsNormEps: epsilon, format }: AttentionSizes,
   params: GroupedAttentionParams,
   x: Tensor,
   { cos, sin }: Rotary,
-  epsilon: number,
 ): Heads {
   const { headDim, headNorm, normAfterRope, ropeInterleaved: interleaved } = parts;
   const [batch = 0, tokens = 0] = x.shape;
@@ -44,7 +45,8 @@ export function groupedHeads(
     clamp(projected, parts.clip).reshape([batch, tokens, -1, headDim]);
   const turn = (heads: Tensor): Tensor =>
     rope(heads, cos, sin, { ...(interleaved && { interleaved }) });
-  const placed = (weight: Tensor, bias: Tensor | undefined, norm: Tensor | undefined): Tensor => {
+  const project = projection(format);
+  const placed = (weight: Leaf, bias: Tensor | undefined, norm: Tensor | undefined): Tensor => {
     const projected = project(x, weight, bias);
     if (!norm) return turn(split(projected));
     if (headNorm === "projection") return turn(split(rmsNorm(projected, norm, { epsilon })));

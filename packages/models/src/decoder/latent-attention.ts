@@ -1,9 +1,10 @@
 import { ConfigError, type Tensor, broadcast, concat, rmsNorm, rope, slice } from "@moiety/core";
 import type { ShapesOf } from "@moiety/experts";
+import type { AttentionSizes } from "./attention.ts";
 import type { LatentAttentionConfig } from "./attention-config.ts";
 import type { Heads } from "./grouped-attention.ts";
 import type { LatentAttentionParams } from "./params.ts";
-import { project } from "./project.ts";
+import { type Project, projection } from "./project.ts";
 import type { Rotary } from "./rotary.ts";
 
 /** Shapes of the weights of latent attention, without those that all kinds have. */
@@ -38,6 +39,7 @@ export function latentShapes(
  */
 export function latentHeads(
   parts: LatentAttentionConfig,
+  { format }: AttentionSizes,
   params: LatentAttentionParams,
   x: Tensor,
   { cos, sin }: Rotary,
@@ -47,7 +49,13 @@ export function latentHeads(
   const [batch = 0, tokens = 0] = x.shape;
   const attributes = { ...(parts.ropeInterleaved && { interleaved: true }) };
   const turn = (part: Tensor): Tensor => rope(part, cos, sin, attributes);
-  const queries = queriesOf(params, x, epsilon).reshape([batch, tokens, heads, plain + rotated]);
+  const project = projection(format);
+  const queries = queriesOf(project, params, x, epsilon).reshape([
+    batch,
+    tokens,
+    heads,
+    plain + rotated,
+  ]);
   const compressed = project(x, params.keyValueA, params.keyValueABias);
   const latent = rmsNorm(columns(compressed, 0, kvLoraRank), params.keyValueANorm, { epsilon });
   const shared = turn(
@@ -68,6 +76,7 @@ export function latentHeads(
 }
 
 function queriesOf(
+  project: Project,
   { query, queryA, queryABias, queryANorm, queryB }: LatentAttentionParams,
   x: Tensor,
   epsilon: number,

@@ -1,4 +1,11 @@
-import { type MapTree, type MoeLayer, type Shape, type SharedBranch, moe } from "@moiety/core";
+import {
+  type MapTree,
+  type MoeLayer,
+  type ProductFormat,
+  type Shape,
+  type SharedBranch,
+  moe,
+} from "@moiety/core";
 import { sharedExpert } from "@moiety/experts";
 import { decoderBank, networksOf } from "./bank.ts";
 import type { MoeConfig } from "./config.ts";
@@ -18,13 +25,21 @@ export interface MoePart {
   readonly stateShapes: MapTree<DecoderMoeState, Shape>;
 }
 
-/** Builds a layer of width `hiddenSize`. @throws ConfigError where its parts do not fit */
-export function moePart(config: MoeConfig, hiddenSize: number, initializerRange: number): MoePart {
+/**
+ * Builds a layer of width `hiddenSize`; `format` is that of its shared expert, held in floats unless
+ * given. @throws ConfigError where its parts do not fit
+ */
+export function moePart(
+  config: MoeConfig,
+  hiddenSize: number,
+  initializerRange: number,
+  format?: ProductFormat,
+): MoePart {
   const { shared } = config;
   const sizes = { hiddenSize, initializerRange };
   const router = decoderRouter(config.router, sizes);
   const experts = decoderBank(config, router.experts, sizes);
-  const branch = shared && sharedExpert({ ...shared, ...sizes });
+  const branch = shared && sharedExpert({ ...shared, ...sizes, format });
   return {
     router,
     networks: networksOf(config, router.experts),

@@ -1,16 +1,19 @@
-import type { MoeParams, MoeState, Tensor } from "@moiety/core";
-import type { FfnParams } from "@moiety/experts";
+import type { Leaf, MoeParams, MoeState, Tensor } from "@moiety/core";
+import type { HeldFfnParams } from "@moiety/experts";
 
-/** Weights of self-attention with grouped queries, `[out, in]`. D is the width of a head. */
+/**
+ * Weights of self-attention with grouped queries, `[out, in]`. D is the width of a head. Matrices may be
+ * held in codes.
+ */
 export interface GroupedAttentionParams {
   /** `[heads · D, H]`. */
-  readonly query: Tensor;
+  readonly query: Leaf;
   /** `[key heads · D, H]`. */
-  readonly key: Tensor;
+  readonly key: Leaf;
   /** `[key heads · D, H]`. */
-  readonly value: Tensor;
+  readonly value: Leaf;
   /** `[H, heads · D]`. */
-  readonly output: Tensor;
+  readonly output: Leaf;
   readonly queryBias?: Tensor | undefined;
   readonly keyBias?: Tensor | undefined;
   readonly valueBias?: Tensor | undefined;
@@ -25,27 +28,27 @@ export interface GroupedAttentionParams {
 
 /**
  * Weights of multi-head latent attention, `[out, in]`. Dk is the width of a query or key, of which Dr
- * are rotated, Dv that of a value, R the width of a latent.
+ * are rotated, Dv that of a value, R the width of a latent. Matrices may be held in codes.
  */
 export interface LatentAttentionParams {
   /** `[heads · Dk, H]`, where queries have no latent. */
-  readonly query?: Tensor | undefined;
+  readonly query?: Leaf | undefined;
   /** `[R, H]` to the queries' latent. */
-  readonly queryA?: Tensor | undefined;
+  readonly queryA?: Leaf | undefined;
   readonly queryABias?: Tensor | undefined;
   /** `[R]`. */
   readonly queryANorm?: Tensor | undefined;
   /** `[heads · Dk, R]`. */
-  readonly queryB?: Tensor | undefined;
+  readonly queryB?: Leaf | undefined;
   /** `[R + Dr, H]` to the latent of keys and values and the part of the key that all heads share. */
-  readonly keyValueA: Tensor;
+  readonly keyValueA: Leaf;
   readonly keyValueABias?: Tensor | undefined;
   /** `[R]`. */
   readonly keyValueANorm: Tensor;
   /** `[heads · (Dk − Dr + Dv), R]`. */
-  readonly keyValueB: Tensor;
+  readonly keyValueB: Leaf;
   /** `[H, heads · Dv]`. */
-  readonly output: Tensor;
+  readonly output: Leaf;
   readonly outputBias?: Tensor | undefined;
   /** `[heads]`. */
   readonly sinks?: Tensor | undefined;
@@ -83,7 +86,7 @@ export interface BlockParams {
   readonly ffnNorm: Tensor;
   /** `[H]`, of LayerNorm. */
   readonly ffnNormBias?: Tensor | undefined;
-  readonly dense?: FfnParams | undefined;
+  readonly dense?: HeldFfnParams | undefined;
   readonly moe?: DecoderMoeParams | undefined;
 }
 
@@ -92,17 +95,17 @@ export interface BlockState {
   readonly moe?: DecoderMoeState | undefined;
 }
 
-/** Weights of a decoder. */
+/** Weights of a decoder. Matrices may be held in codes, in the formats that its configuration names. */
 export interface DecoderParams {
   /** `[V, H]`. */
-  readonly embedding: Tensor;
+  readonly embedding: Leaf;
   readonly layers: readonly BlockParams[];
   /** `[H]`. */
   readonly norm: Tensor;
   /** `[H]`, of LayerNorm. */
   readonly normBias?: Tensor | undefined;
   /** `[V, H]`; absent when the embedding serves. */
-  readonly head?: Tensor | undefined;
+  readonly head?: Leaf | undefined;
   /** `[V]`. */
   readonly headBias?: Tensor | undefined;
 }

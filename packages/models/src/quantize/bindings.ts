@@ -1,5 +1,12 @@
 import type { TensorBinding, TensorPart } from "@moiety/checkpoints";
-import { type Leaf, type Shape, type Tensor, isQuantized, quantizedFormats } from "@moiety/core";
+import {
+  type Leaf,
+  type Shape,
+  type Tensor,
+  isQuantized,
+  quantizedFormats,
+  storedFormat,
+} from "@moiety/core";
 import { planLeaf, swapLast } from "./leaves.ts";
 import { type Quantization, expertFormats } from "./quantization.ts";
 
@@ -18,7 +25,7 @@ export function heldBindings(binding: TensorBinding, quantization: Quantization)
   const { path, shape } = binding;
   const plan = planLeaf(path, shape, quantization);
   if (plan.kind !== "codes") return [binding];
-  const { codesPerByte, block } = quantizedFormats[expertFormats[plan.format]];
+  const { codesPerByte, block } = quantizedFormats[storedFormat(expertFormats[plan.format])];
   const width = shape.at(-1) ?? 0;
   const straight = { ...binding, isTransposed: false, storage: undefined };
   const inTree = (part: TensorPart): Shape =>

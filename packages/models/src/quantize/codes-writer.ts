@@ -4,8 +4,10 @@ import {
   NumericError,
   type QuantizedTensor,
   type Shape,
+  type QuantizedFormat,
   type Upload,
   quantizedFormats,
+  storedFormat,
 } from "@moiety/core";
 import { type HostQuantized, hostQuantize } from "@moiety/experts";
 import { type ExpertFormat, expertFormats } from "./quantization.ts";
@@ -21,7 +23,7 @@ export class CodesWriter {
   readonly #path: string;
   readonly #shape: Shape;
   readonly #width: number;
-  readonly #format: ExpertFormat;
+  readonly #format: QuantizedFormat;
   readonly #codes: Upload;
   readonly #scales: Upload;
   /** The beginning of a row whose rest has not come. */
@@ -29,12 +31,12 @@ export class CodesWriter {
 
   /** `path` is what errors call the leaf, `shape` that of its numbers, made of whole blocks. */
   constructor(backend: Backend, path: string, shape: Shape, format: ExpertFormat) {
-    const { codesPerByte, block, zeroPoint } = quantizedFormats[expertFormats[format]];
+    this.#format = storedFormat(expertFormats[format]);
+    const { codesPerByte, block, zeroPoint } = quantizedFormats[this.#format];
     const [rows, width] = [shape.slice(0, -1), shape.at(-1) ?? 0];
     this.#path = path;
     this.#shape = shape;
     this.#width = width;
-    this.#format = format;
     this.#codes = backend.upload({ shape: [...rows, width / codesPerByte], dtype: "u8" });
     this.#scales = backend.upload({
       shape: block === undefined ? rows : [...rows, width / block],
@@ -75,13 +77,19 @@ export class CodesWriter {
 
   #quantize(first: number, rows: number, values: Floats): HostQuantized {
     try {
-      return hostQuantize(values, [rows, this.#width], expertFormats[this.#format]);
+      return hostQuantize(values, [rows, this.#width], this.#format);
     } catch (error) {
       if (!(error instanceof NumericError)) throw error;
-      const [, perExpert = 1] = this.#shape;
-      const expert = Math.floor(first / perExpert);
-      throw new NumericError(`${this.#path}, rows of expert ${expert}: ${error.message}`);
+      throw new NumericError(`${this.#path}, ${this.#placeOf(first)}: ${error.message}`);
     }
+  }
+
+  /** What errors call the rows from one on. */
+  #placeOf(row: number): string {
+    const [, perExpert = 1] = this.#shape;
+    return this.#shape.length > 2
+      ? `rows of expert ${Math.floor(row / perExpert)}`
+      : `rows from ${row} on`;
   }
 
   #outOfPlace(at: number): ConfigError {

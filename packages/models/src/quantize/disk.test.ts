@@ -15,28 +15,16 @@ import {
   leavesOf,
   quantizedFormats,
   randomKey,
+  storedFormat,
 } from "@moiety/core";
 import { initModel } from "../init-model.ts";
 import { type ModelSource, type ReadyModel, loadModel } from "../load.ts";
-import { blockConfig, gptOss, quantizedBackends } from "../testing/quantized.ts";
+import { blockConfig, contentOf, gptOss, quantizedBackends } from "../testing/quantized.ts";
 import { saveToMemory, tokens } from "../testing/tiny.ts";
 import { type ExpertFormat, expertFormats } from "./quantization.ts";
 import { quantize } from "./quantize.ts";
 
 const FORMATS = Object.keys(expertFormats) as ExpertFormat[];
-
-/** Every tensor of a model by its path. */
-async function contentOf({ params, state }: ReadyModel): Promise<Record<string, unknown>> {
-  const content: Record<string, unknown> = {};
-  for (const { path, leaf } of leavesOf({ params, state })) {
-    const tensors = isTensor(leaf) ? { value: leaf } : { ...leaf };
-    for (const [name, tensor] of Object.entries(tensors)) {
-      const { shape, dtype } = tensor;
-      content[`${path}.${name}`] = { shape, dtype, data: (await tensor.read()).join() };
-    }
-  }
-  return content;
-}
 
 async function logitsOf({ model, params, state }: ReadyModel): Promise<number[]> {
   const ids = tokens(params.norm.backend, 1, 6);
@@ -77,7 +65,8 @@ describe.each(Object.keys(quantizedBackends))("a quantised model on disk, on %s"
       experts,
       rest: "f16",
     });
-    const { codesPerByte, block, zeroPoint } = quantizedFormats[expertFormats[experts]];
+    const { codesPerByte, block, zeroPoint } =
+      quantizedFormats[storedFormat(expertFormats[experts])];
     const gate = "model.layers.1.mlp.experts.3.gate_proj.weight";
     expect(source.tensors.get(gate)).toMatchObject({ dtype: "U8", shape: [64, 32 / codesPerByte] });
     expect(source.tensors.get(`${gate}_scale`)).toMatchObject({

@@ -12,7 +12,7 @@ import {
 import type { ModelConfig } from "../from-config.ts";
 import { CODES, SCALES } from "./bindings.ts";
 import { CodesWriter } from "./codes-writer.ts";
-import { disposeLeaf, isTransposedBank, planLeaf, swapLast } from "./leaves.ts";
+import { codesFormat, disposeLeaf, isTransposed, planLeaf, swapLast } from "./leaves.ts";
 import { narrowed } from "./narrow.ts";
 import { type Quantization, type RestDType, readQuantization } from "./quantization.ts";
 
@@ -48,7 +48,7 @@ export function leafTarget(binding: TensorBinding, options: LeafOptions): LeafTa
   const { path, shape } = binding;
   const plan = planLeaf(path, shape, quantize);
   if (plan.kind === "codes") {
-    const straight = isTransposedBank(config.decoder, path) ? turned(binding) : binding;
+    const straight = isTransposed(config.decoder, path) ? turned(binding) : binding;
     const writer = new CodesWriter(backend, path, straight.shape, plan.format);
     return {
       binding: straight,
@@ -87,7 +87,10 @@ function heldDType({ path, shape }: TensorBinding, { dtype, whole, config }: Lea
   if (whole) return "i32";
   const { quantization } = readQuantization(config.document.value);
   if (path.endsWith(CODES)) return "u8";
-  if (path.endsWith(SCALES)) return quantization.experts === "mxfp4" ? "u8" : "f32";
+  if (path.endsWith(SCALES)) {
+    const format = codesFormat(path.slice(0, -SCALES.length), quantization);
+    return format === "mxfp4" ? "u8" : "f32";
+  }
   const plan = planLeaf(path, shape, quantization);
   return plan.kind === "floats" && plan.dtype !== "f32" ? plan.dtype : dtype;
 }
@@ -97,18 +100,18 @@ function isFull(wanted: RestDType, held: DType): boolean {
   return wanted === "f32" && held === "f64";
 }
 
-/** The binding of matrices `[E, in, out]` as `[E, out, in]`. @throws UnsupportedError */
+/** The binding of matrices `[…, in, out]` as `[…, out, in]`. @throws UnsupportedError */
 function turned(binding: TensorBinding): TensorBinding {
   const { path, shape, parts, isTransposed } = binding;
-  const [, rows = 0, columns = 0] = shape;
+  const [rows = 0, columns = 0] = shape.slice(-2);
   // Tensors that share an expert share its columns then, whose elements are not neighbours.
   const isWhole = parts.every(
     ({ size, pieces: { count } = { count: 1 } }) => (size / count) % (rows * columns) === 0,
   );
   if (isWhole) return { ...binding, shape: swapLast(shape), isTransposed: !isTransposed };
   throw new UnsupportedError(
-    `${path} ${formatShape(shape)} is made of several tensors for each expert that lie [in, out]; ` +
+    `${path} ${formatShape(shape)} is made of several tensors for each network that lie [in, out]; ` +
       "load it as it is and quantise it then",
-    "quantising transposed experts of several tensors",
+    "quantising transposed networks of several tensors",
   );
 }

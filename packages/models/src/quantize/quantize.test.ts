@@ -9,6 +9,7 @@ import {
   isTensor,
   leavesOf,
   randomKey,
+  roundsActivations,
 } from "@moiety/core";
 import { generate } from "../generate.ts";
 import { initModel } from "../init-model.ts";
@@ -44,9 +45,11 @@ describe.each(Object.keys(quantizedBackends))("a quantised model on %s", (name) 
 
   afterAll(() => backend.dispose());
 
-  it.each(FORMATS)("computes what the numbers of its codes do: %s", async (experts) => {
+  const plain = FORMATS.filter((format) => !roundsActivations(expertFormats[format]));
+
+  it.each(plain)("computes what the numbers of its codes do: %s", async (experts) => {
     const small = await quantize(ready, { experts });
-    const wide = dequantized(ready, small, experts);
+    const wide = dequantized(small, experts);
     const ids = tokens(backend, 2, 7);
     const got = apply(small.model, small.params, small.state, ids);
     const wanted = apply(wide.model, wide.params, wide.state, ids);

@@ -16,7 +16,7 @@ import { CodesWriter } from "./codes-writer.ts";
 import {
   type LeafPlan,
   disposeLeaf,
-  isTransposedBank,
+  isTransposed,
   planLeaf,
   requireBlocks,
   swapLast,
@@ -24,7 +24,9 @@ import {
 import { narrowed, wideSlice } from "./narrow.ts";
 import {
   type Quantization,
+  bankFormat,
   checkQuantization,
+  isFormat,
   quantizedDecoder,
   readQuantization,
   withQuantization,
@@ -41,9 +43,9 @@ export interface QuantizeOptions extends Quantization {
 
 /**
  * The model with its experts' matrices in a format, leaves `{ codes, scales }`, and its other matrices
- * in a narrower dtype. Codes are the nearest that `hostQuantize` of `@moiety/experts` finds, expert by
- * expert. Routed experts alone get codes: shared experts run for every token, and belong to `rest`.
- * Routers stay as they are, so what differs in a routing is what its input differs in.
+ * in a format or in a narrower dtype. Codes are the nearest that `hostQuantize` of `@moiety/experts`
+ * finds, piece by piece. Shared experts run for every token, and belong to `rest`. Routers stay as they
+ * are, so what differs in a routing is what its input differs in.
  *
  * Leaves that stay as they are (norms, biases, routers, all state) are those of the model given.
  * @throws ConfigError for a format that there is not, for a model that is quantised already, and where
@@ -60,8 +62,8 @@ export async function quantize(ready: ReadyModel, options: QuantizeOptions): Pro
   const made = new Map<string, Leaf>();
   try {
     for (const { path, leaf } of leavesOf(params)) {
-      const isTransposed = isTransposedBank(config.decoder, path);
-      const changed = await changedLeaf(path, leaf, isTransposed, options);
+      const isTurned = isTransposed(config.decoder, path);
+      const changed = await changedLeaf(path, leaf, isTurned, options);
       if (changed === undefined) continue;
       made.set(path, changed);
       if (donate) disposeLeaf(leaf);
@@ -91,32 +93,42 @@ export function quantizedModel(
   checkQuantization(wanted);
   if (experts === undefined && rest === undefined) return { model, config };
   const { quantization: before } = readQuantization(config.document.value);
-  if (before.experts !== undefined && experts !== undefined) {
-    throw new ConfigError(
-      `the experts are in ${before.experts} already; quantise the model that they were made of`,
-      "experts",
-      experts,
-    );
-  }
-  requireBlocks(config.decoder, shapesByPath(model.shapes), wanted);
-  const inFormat = quantizedDecoder(config.decoder, wanted);
-  const all = { experts: experts ?? before.experts, rest: rest ?? before.rest };
+  refuseCodes("experts", "the experts are", bankFormat(before), experts);
+  refuseCodes("rest", "other matrices are", isFormat(before.rest) ? before.rest : undefined, rest);
+  const all = { experts: experts ?? bankFormat(before), rest: rest ?? before.rest };
+  requireBlocks(config.decoder, shapesByPath(model.shapes), all);
+  const inFormat = quantizedDecoder(config.decoder, all);
   const document = withQuantization(config.document, all);
   return { model: decoder(inFormat), config: { ...config, document, decoder: inFormat } };
+}
+
+/** Refuses to make other codes of codes. */
+function refuseCodes(
+  key: keyof Quantization,
+  what: string,
+  before: string | undefined,
+  wanted: string | undefined,
+): void {
+  if (before === undefined || wanted === undefined) return;
+  throw new ConfigError(
+    `${what} in ${before} already; quantise the model that they were made of`,
+    key,
+    wanted,
+  );
 }
 
 /** A new leaf by its plan; undefined where it stays as it is. */
 async function changedLeaf(
   path: string,
   leaf: Leaf,
-  isTransposed: boolean,
+  isTurned: boolean,
   quantization: Quantization,
 ): Promise<Leaf | undefined> {
   if (!isTensor(leaf)) return undefined;
   const plan: LeafPlan = planLeaf(path, leaf.shape, quantization);
   if (plan.kind === "codes") {
-    const shape = isTransposed ? swapLast(leaf.shape) : leaf.shape;
-    return inCodes(leaf, isTransposed, new CodesWriter(leaf.backend, path, shape, plan.format));
+    const shape = isTurned ? swapLast(leaf.shape) : leaf.shape;
+    return inCodes(leaf, isTurned, new CodesWriter(leaf.backend, path, shape, plan.format));
   }
   const stays = plan.kind === "kept" || isHeld(leaf, plan.dtype);
   return stays ? undefined : narrowed(leaf, plan.dtype, path);
@@ -127,28 +139,50 @@ function isHeld({ dtype }: Tensor, wanted: string): boolean {
   return dtype === wanted || (wanted === "f32" && dtype === "f64");
 }
 
-/** Reads a bank's matrices expert by expert, and writes their codes. */
-async function inCodes(
-  matrices: Tensor,
-  isTransposed: boolean,
-  writer: CodesWriter,
-): Promise<Leaf> {
-  const [experts = 0, rows = 0, columns = 0] = matrices.shape;
+/** Reads matrices piece by piece, and writes their codes. */
+async function inCodes(matrices: Tensor, isTurned: boolean, writer: CodesWriter): Promise<Leaf> {
+  let at = 0;
   try {
-    for (let expert = 0; expert < experts; expert++) {
-      const one = matrices.backend.scope(() => {
-        const matrix = wideSlice(matrices, [expert, 0, 0], [1, rows, columns]);
-        return isTransposed ? transpose(matrix, { permutation: [0, 2, 1] }) : matrix;
+    for (const { starts, sizes } of piecesOf(matrices, isTurned)) {
+      const piece = matrices.backend.scope(() => {
+        const box = wideSlice(matrices, starts, sizes);
+        return isTurned ? swapAxes(box) : box;
       });
-      const values = await one.read();
-      one.dispose();
-      writer.write(expert * rows * columns, values as Float32Array | Float64Array);
+      const values = await piece.read();
+      piece.dispose();
+      writer.write(at, values as Float32Array | Float64Array);
+      at += values.length;
     }
     return writer.finish();
   } catch (error) {
     disposeLeaf(writer.finish());
     throw error;
   }
+}
+
+/** Numbers of a matrix that are read at once. */
+const PIECE = 1 << 22;
+
+/** Boxes of matrices in their order: of a bank one expert each, of a matrix some rows, or all to be turned. */
+function piecesOf(
+  { shape }: Tensor,
+  isTurned: boolean,
+): { readonly starts: number[]; readonly sizes: number[] }[] {
+  const [count = 0, ...inner] = shape;
+  const isBank = shape.length === 3;
+  const rows = Math.max(1, Math.floor(PIECE / Math.max(1, inner[0] ?? 1)));
+  const step = isBank ? 1 : isTurned ? count : rows;
+  const pieces = step === 0 ? 0 : Math.ceil(count / step);
+  return Array.from({ length: pieces }, (_, index) => ({
+    starts: [index * step, ...inner.map(() => 0)],
+    sizes: [Math.min(step, count - index * step), ...inner],
+  }));
+}
+
+/** A box with its last two axes the other way round. */
+function swapAxes(box: Tensor): Tensor {
+  const axes = box.shape.map((_, axis) => axis);
+  return transpose(box, { permutation: [...axes.slice(0, -2), ...axes.slice(-2).reverse()] });
 }
 
 /** The dtypes of tensors in files, without those of leaves that were changed. */

@@ -43,6 +43,8 @@ describe("quantize refuses", () => {
     ["layers.1.moe.experts.gateUp", -Infinity, { rest: "bf16" }],
     ["layers.0.attention.query", 1e5, { rest: "f16" }],
     ["embedding", Number.NaN, { rest: "f16" }],
+    ["embedding", Infinity, { rest: "q8_row" }],
+    ["layers.0.attention.query", Number.NaN, { rest: "q8_row" }],
   ] as const)("%s with %f in %o, naming it, and leaves nothing behind", async (...given) => {
     const [path, value, quantization] = given;
     const ready = await damaged(path, value);
@@ -69,6 +71,23 @@ describe("quantize refuses", () => {
     await expect(quantize(ready, { experts: "q8_row" })).resolves.toBeDefined();
   });
 
+  it("rows of the rest that hold no whole blocks, naming every leaf", async () => {
+    const ready = initModel({ ...blockConfig, intermediate_size: 20 }, randomKey(5), { backend });
+    const before = backend.statistics().liveBuffers;
+    for (const rest of ["q8_32", "q4_32", "mxfp4", "q8_32_a8", "q4_32_a8"] as const) {
+      const made = quantize(ready, { rest });
+      await expect(made).rejects.toThrow(ConfigError);
+      await expect(made).rejects.toMatchObject({ key: "rest", value: rest });
+      await expect(made).rejects.toThrow("layers.0.dense.down [32, 20]");
+      for (const layer of [1, 2]) {
+        await expect(made).rejects.toThrow(`layers.${layer}.moe.shared.ffn.down [32, 40]`);
+      }
+      await expect(made).rejects.not.toThrow("gateUp");
+    }
+    expect(backend.statistics().liveBuffers).toBe(before);
+    await expect(quantize(ready, { rest: "q8_row" })).resolves.toBeDefined();
+  });
+
   it("formats and dtypes that there are not, and codes of codes", async () => {
     const ready = initModel(blockConfig, randomKey(5), { backend });
     const refused: readonly [object, RegExp][] = [
@@ -83,6 +102,10 @@ describe("quantize refuses", () => {
     }
     const small = await quantize(ready, { experts: "q8_row" });
     await expect(quantize(small, { experts: "q4_32" })).rejects.toThrow(/in q8_row already/);
+    const all = await quantize(small, { rest: "q8_row" });
+    await expect(quantize(all, { rest: "f16" })).rejects.toThrow(/other matrices are in q8_row/);
+    const alike = await quantize(ready, { rest: "q8_row" });
+    await expect(quantize(alike, { experts: "q4_32" })).rejects.toThrow(/experts are in q8_row/);
   });
 
   it("frees all of a model that was donated, also where it fails", async () => {
@@ -126,6 +149,10 @@ describe("quantization_config", () => {
       });
     expect(() => build({ quant_method: "moiety", experts: "q2" })).toThrow(/experts is "q2"/);
     expect(() => build({ quant_method: "moiety", rest: 16 })).toThrow(/rest is 16/);
+    expect(() => build({ quant_method: "moiety", rest: "q8_block32" })).toThrow(/rest is "q8_bl/);
+    expect(() => build({ quant_method: "moiety", experts: "q8_row", rest: "mxfp4" })).toThrow(
+      ConfigError,
+    );
     expect(() => build({ quant_method: "moiety", bits: 4 })).toThrow(
       /quantization_config.bits is not known/,
     );

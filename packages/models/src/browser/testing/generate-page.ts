@@ -9,6 +9,8 @@ export interface GenerateRequest {
   readonly files: Readonly<Record<string, string>>;
   readonly prompt: readonly number[];
   readonly maxNewTokens: number;
+  /** The likeliest tokens unless given. */
+  readonly temperature?: number;
 }
 
 /** What of the origin's private file system is used here. */
@@ -35,8 +37,9 @@ export default async function generateFromPrivateFiles(
   const checkpoint = await openFolder(directoryFolder(folder));
   const { model, params, state } = await loadModel(checkpoint, { backend });
   const tokens: number[] = [];
-  const { prompt, maxNewTokens } = request;
-  for await (const token of generate(model, params, state, prompt, { maxNewTokens })) {
+  const { prompt, maxNewTokens, temperature } = request;
+  const options = { maxNewTokens, temperature };
+  for await (const token of generate(model, params, state, prompt, options)) {
     tokens.push(token);
   }
   await backend.dispose();

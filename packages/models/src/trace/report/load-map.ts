@@ -1,5 +1,5 @@
 import type { LayerStatistics } from "../statistics.ts";
-import { type Markup, html } from "./markup.ts";
+import { type Markup, html } from "../../markup.ts";
 import { percent, sharesOf } from "./shares.ts";
 
 /** Sizes in the drawing's own units. */

@@ -3,7 +3,7 @@ import type { ExpertLayer, RoutedToken } from "../routed-token.ts";
 import { type LayerStatistics, routingStatistics } from "../statistics.ts";
 import { clientScript } from "./client-script.ts";
 import { loadMap } from "./load-map.ts";
-import { type Markup, html, scriptJson, trusted } from "./markup.ts";
+import { type Markup, html, scriptJson, trusted } from "../../markup.ts";
 import { percent, sharesOf } from "./shares.ts";
 import { pageStyle } from "./style.ts";
 import { tokenSection, tokensOfLayer } from "./tokens.ts";

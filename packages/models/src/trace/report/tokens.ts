@@ -1,6 +1,6 @@
 import type { RoutedToken } from "../routed-token.ts";
 import type { LayerStatistics } from "../statistics.ts";
-import { type Markup, type Piece, html } from "./markup.ts";
+import { type Markup, type Piece, html } from "../../markup.ts";
 
 /** Digits behind the point of the weights in the page. */
 const WEIGHT_DIGITS = 3;

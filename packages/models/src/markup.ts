@@ -13,7 +13,7 @@ export function html(parts: TemplateStringsArray, ...values: readonly Piece[]): 
   };
 }
 
-/** Takes text for markup; only for text that this package brings along. */
+/** Takes text for markup; only for text that a package brings along. */
 export function trusted(markup: string): Markup {
   return { markup };
 }
