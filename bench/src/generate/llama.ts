@@ -3,9 +3,11 @@ import type { Continuer } from "./ours.ts";
 /** What is used of `node-llama-cpp`, which lies in this folder's own `node_modules`. */
 interface LlamaPackage {
   getLlama(options: object): Promise<Llama>;
+  getModuleVersion(): Promise<string>;
 }
 
 interface Llama {
+  /** What the binary was built of: a tag of llama.cpp's repository. */
   readonly llamaCppRelease: { readonly release: string };
   loadModel(options: object): Promise<LlamaModel>;
   dispose(): Promise<void>;
@@ -51,7 +53,7 @@ const GREEDY = { temperature: 0, yieldEogToken: true } as const;
 /** The model of a GGUF file in llama.cpp's prebuilt binary, on the CPU. */
 export async function llamaModel(options: LlamaOptions): Promise<Continuer> {
   const { threads, contextSize, batchSize, wideAttention } = options;
-  const { getLlama } = (await import(PACKAGE)) as LlamaPackage;
+  const { getLlama, getModuleVersion } = (await import(PACKAGE)) as LlamaPackage;
   const llama = await getLlama({
     gpu: false,
     build: "never",
@@ -74,8 +76,9 @@ export async function llamaModel(options: LlamaOptions): Promise<Continuer> {
     ...(wideAttention && wide),
   });
   const sequence = context.getSequence();
+  const { release } = llama.llamaCppRelease;
   return {
-    name: `llama.cpp ${llama.llamaCppRelease.release}, ${options.storage}`,
+    name: `llama.cpp ${release} (${PACKAGE} ${await getModuleVersion()}), ${options.storage}`,
     async logProbabilities(prompt) {
       await sequence.clearHistory();
       const wanted = { generateNext: { probabilities: true, options: GREEDY } };

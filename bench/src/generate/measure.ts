@@ -2,16 +2,17 @@ import create from "@moiety/backend-wasm";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Bounds, bestOf, measureBounds, withBound } from "../moe/bounds.ts";
+import { bestOf, measureBounds, withBounds } from "../moe/bounds.ts";
 import { type Setting, goalIn } from "../moe/setting.ts";
 import { report } from "../options.ts";
 import { type Row, rounded, rowOf } from "../rows.ts";
 import { type Contestant, race } from "../timing.ts";
 import { CONTINUED, type Comparison, compare } from "./compare.ts";
 import { stepCost } from "./cost.ts";
-import type { ExpertFormat, HostModel, RestFormat } from "./olmoe.ts";
+import { type ExpertStorage, type Format, roundsActivations, storageOf } from "./formats.ts";
+import type { HostModel, RestFormat } from "./olmoe.ts";
 import { type Continuer, ourModel } from "./ours.ts";
-import { MAX_NEW_TOKENS, hostFor, peerFor, storagesFor, textOf } from "./peers.ts";
+import { MAX_NEW_TOKENS, hostFor, peerFor, textOf } from "./peers.ts";
 
 /** What a process measures. */
 export interface Plan {
@@ -19,7 +20,7 @@ export interface Plan {
   readonly layers: number;
   readonly samples: number;
   readonly prompts: readonly number[];
-  readonly formats: readonly ExpertFormat[];
+  readonly formats: readonly Format[];
   readonly rest: RestFormat;
   readonly peers: boolean;
 }
@@ -27,16 +28,17 @@ export interface Plan {
 /** The least that is aimed at: times of the peer's speed. */
 const GOALS = { decode: 1, prefill: 0.5 } as const;
 /** The format that the goals are for. */
-const GOAL_FORMAT: ExpertFormat = "q4";
+const GOAL_FORMAT: Format = "q4_32_a8";
 /** Tokens of the prompt on which the contestants are compared. */
 const COMPARED = 24;
 /** The largest difference of a logarithm of a probability, in float32. */
 const MAY_ERR = 1e-4;
 /**
- * The largest mean divergence where weights are in blocks, in nats: there llama.cpp rounds activations to
- * 8 bits, and a token now and then goes to another expert.
+ * The largest mean divergence where weights are in blocks, in nats. There llama.cpp rounds activations to
+ * 8 bits, and keys and values to half floats; now and then a token goes to another expert.
  */
-const MAY_DIVERGE = 0.005;
+const MAY_DIVERGE = { rounded: 0.001, floats: 0.005 } as const;
+
 /** Measures, in this process. */
 export async function measure(plan: Plan, node: number): Promise<Row[]> {
   const { threads, samples } = plan;
@@ -44,80 +46,68 @@ export async function measure(plan: Plan, node: number): Promise<Row[]> {
   report(`Node ${process.versions.node}, threads: ${threads}`);
   let bounds = await measureBounds(threads);
   const rows: Row[] = [];
-  for (const format of plan.formats) {
+  for (const storage of new Set(plan.formats.map(storageOf))) {
     // oxlint-disable-next-line no-await-in-loop -- one at a time is the point
-    rows.push(...(await measureFormat(plan, setting, format)));
+    rows.push(...(await measureStored(plan, setting, storage)));
     // oxlint-disable-next-line no-await-in-loop -- others may have disturbed it before
     bounds = bestOf(bounds, await measureBounds(threads));
   }
-  return rows.map((row) => finished(row, bounds, threads));
+  return rows.map((row) => withBounds(row, bounds, threads));
 }
 
-function finished(row: Row, bounds: Bounds, threads: number): Row {
-  return {
-    ...withBound(row, bounds),
-    threads,
-    node: process.versions.node,
-    peakGflops: Math.round(bounds.flops / 1e9),
-    peakGBs: rounded(bounds.bytes / 1e9),
-  };
-}
-
-async function measureFormat(plan: Plan, setting: Setting, format: ExpertFormat): Promise<Row[]> {
-  const host = hostFor(format, plan.rest, plan.layers);
-  report(`${textOf(host)}: making it …`);
-  const backend = await create({ threads: plan.threads });
-  const ours = await ourModel(backend, host);
+/** Ours in all formats that store weights so, one after another, beside the peer that does. */
+async function measureStored(plan: Plan, setting: Setting, storage: ExpertStorage): Promise<Row[]> {
+  const host = hostFor(storage, plan.rest, plan.layers);
   const folder = mkdtempSync(join(tmpdir(), "moiety-generate-"));
   const longest = Math.max(COMPARED, ...plan.prompts);
-  const peers: Continuer[] = [];
+  const rows: Row[] = [];
+  let peer: Continuer | undefined;
   try {
-    for (const storage of plan.peers ? storagesFor(host) : []) {
-      // oxlint-disable-next-line no-await-in-loop -- one at a time takes less memory
-      peers.push(await peerFor(host, storage, { folder, threads: plan.threads, longest }));
+    if (plan.peers) peer = await peerFor(host, { folder, threads: plan.threads, longest });
+    for (const format of plan.formats) {
+      if (storageOf(format) !== storage) continue;
+      // oxlint-disable-next-line no-await-in-loop -- one at a time is the point
+      rows.push(...(await measureFormat(plan, setting, host, format, peer)));
     }
-    return await measureModel(plan, setting, host, ours, peers);
+    return rows;
   } finally {
-    for (const { dispose } of [...peers, ours]) {
-      // oxlint-disable-next-line no-await-in-loop -- one after another
-      await dispose();
-    }
-    await backend.dispose();
+    await peer?.dispose();
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
-async function measureModel(
+async function measureFormat(
   plan: Plan,
   setting: Setting,
   host: HostModel,
-  ours: Continuer,
-  peers: readonly Continuer[],
+  format: Format,
+  peer: Continuer | undefined,
 ): Promise<Row[]> {
-  const comparisons: Comparison[] = [];
-  for (const peer of peers) {
-    // oxlint-disable-next-line no-await-in-loop -- one at a time
-    comparisons.push(await comparedWith(peer, ours, host));
+  report(`${textOf(host, format)}: making it …`);
+  const backend = await create({ threads: plan.threads });
+  try {
+    const ours = await ourModel(backend, host, format);
+    const comparison = peer && (await comparedWith(peer, ours, host, format));
+    return await measureModel(plan.prompts, { setting, host, format, ours, peer, comparison });
+  } finally {
+    await backend.dispose();
   }
+}
+
+async function measureModel(prompts: readonly number[], pair: Pair): Promise<Row[]> {
   const rows: Row[] = [];
-  for (const [index, length] of plan.prompts.entries()) {
-    const prompt = promptOf(length, host);
-    const everybody = [ours, ...peers];
+  for (const [index, length] of prompts.entries()) {
+    const prompt = promptOf(length, pair.host);
+    const everybody = [pair.ours, ...(pair.peer ? [pair.peer] : [])];
     report(`prefill of ${length} …`);
-    const race = { setting, host, peers, comparisons, length };
+    const prefills = everybody.map((one) => prefill(one, prompt));
     // oxlint-disable-next-line no-await-in-loop -- one at a time is the point
-    rows.push(
-      ...(await timed(
-        race,
-        "prefill",
-        everybody.map((one) => prefill(one, prompt)),
-      )),
-    );
+    rows.push(await timed(pair, "prefill", length, prefills));
     if (index > 0) continue;
     report(`decode after ${length} …`);
     const decodes = everybody.map((one) => decode(one, prompt));
     // oxlint-disable-next-line no-await-in-loop -- one at a time is the point
-    rows.push(...(await timed(race, "decode", decodes)));
+    rows.push(await timed(pair, "decode", length, decodes));
     // oxlint-disable-next-line no-await-in-loop -- one at a time
     for (const { end } of decodes) await end();
   }
@@ -129,56 +119,52 @@ async function comparedWith(
   peer: Continuer,
   ours: Continuer,
   host: HostModel,
+  format: Format,
 ): Promise<Comparison> {
   const found = await compare(ours, peer, promptOf(COMPARED, host));
   const { error, kl, sameTop, sameTokens } = found;
   const text = `${error} at most, ${kl} nats, ${sameTop} same, ${sameTokens} tokens`;
   report(`${peer.name} is apart by ${text}`);
   const right =
-    host.format === "f32"
+    format === "f32"
       ? error <= MAY_ERR && sameTop === 1 && sameTokens === CONTINUED
-      : kl <= MAY_DIVERGE;
+      : kl <= MAY_DIVERGE[roundsActivations(format) ? "rounded" : "floats"];
   if (right) return found;
   throw new Error(`${peer.name} and ${ours.name} are too far apart: ${text}`);
 }
 
-interface Timed {
+/** What is timed: our model, and the peer's where there is one. */
+interface Pair {
   readonly setting: Setting;
   readonly host: HostModel;
-  readonly peers: readonly Continuer[];
-  readonly comparisons: readonly Comparison[];
-  /** Tokens of the prompt. */
-  readonly length: number;
+  readonly format: Format;
+  readonly ours: Continuer;
+  readonly peer: Continuer | undefined;
+  readonly comparison: Comparison | undefined;
 }
 
 async function timed(
-  { setting, host, peers, comparisons, length }: Timed,
+  { setting, host, format, peer, comparison }: Pair,
   kind: "prefill" | "decode",
+  length: number,
   contestants: readonly Contestant[],
-): Promise<Row[]> {
-  const [timing, ...theirs] = await race(contestants, setting.patience);
+): Promise<Row> {
+  const [timing, theirs] = await race(contestants, setting.patience);
   if (timing === undefined) throw new Error("nothing was timed");
   const isDecode = kind === "decode";
   const tokens = isDecode ? 1 : length;
   const speed = (time: number | undefined): number | undefined =>
     time === undefined ? undefined : rounded((tokens / time) * 1000);
-  const name = `${isDecode ? "decode after" : "prefill of"} ${length}, ${textOf(host)}`;
-  const common = {
+  const name = `${isDecode ? "decode after" : "prefill of"} ${length}, ${textOf(host, format)}`;
+  const hasGoal = peer && format === GOAL_FORMAT && host.rest === host.experts;
+  return rowOf(name, timing.median, peer?.name ?? null, theirs?.median ?? null, {
+    ...goalIn(setting, hasGoal ? GOALS[kind] : undefined),
     tokensPerSecond: speed(timing.median),
+    peerTokensPerSecond: speed(theirs?.median),
     ...stepCost(host, tokens, isDecode ? length : 0),
+    rounded: roundsActivations(format),
     samples: timing.samples,
-  };
-  if (peers.length === 0) return [rowOf(name, timing.median, null, null, common)];
-  return peers.map((peer, index) => {
-    const time = theirs[index]?.median ?? null;
-    // The goal is for the peer that stores what ours does.
-    const goal = host.format === GOAL_FORMAT && index === 0 ? GOALS[kind] : undefined;
-    return rowOf(name, timing.median, peer.name, time, {
-      ...goalIn(setting, goal),
-      peerTokensPerSecond: speed(time ?? undefined),
-      ...common,
-      ...comparisons[index],
-    });
+    ...comparison,
   });
 }
 

@@ -6,7 +6,7 @@ import { hostModel, olmoeMetadata, olmoeTensors } from "./olmoe.ts";
 const SIZES = { num_hidden_layers: 2, vocab_size: 256 };
 
 describe("hostModel", () => {
-  const model = hostModel("q4", "f32", SIZES);
+  const model = hostModel("q4", "same", SIZES);
 
   it("gives the same values from wherever they are asked for", () => {
     const leaf = model.leaf("layers.0.moe.experts.down", [64, 2048, 1024]);
@@ -37,7 +37,7 @@ describe("hostModel", () => {
 });
 
 describe("olmoeTensors", () => {
-  const model = hostModel("q4", "f32", SIZES);
+  const model = hostModel("q4", "same", SIZES);
   const tensors = olmoeTensors(model, { experts: "Q4_0", rest: "F16" });
   const named = (name: string): (typeof tensors)[number] => {
     const found = tensors.find((tensor) => tensor.name === name);
@@ -69,8 +69,8 @@ describe("olmoeTensors", () => {
   });
 
   it("take gates and ups out of one leaf of ours", () => {
-    const floats = olmoeTensors(hostModel("f32", "f32", SIZES), { experts: "F32", rest: "F32" });
-    const leaf = hostModel("f32", "f32", SIZES).leaf(
+    const floats = olmoeTensors(hostModel("f32", "same", SIZES), { experts: "F32", rest: "F32" });
+    const leaf = hostModel("f32", "same", SIZES).leaf(
       "layers.0.moe.experts.gateUp",
       [64, 2048, 2048],
     );
@@ -92,23 +92,28 @@ describe("olmoeTensors", () => {
 });
 
 describe("stepCost", () => {
-  const model = hostModel("q4", "f32", SIZES);
-
-  it("reads k experts, everything else, and what the cache holds, at one token", () => {
-    const { bytes, operations } = stepCost(model, 1, 100);
-    const attention = 4 * 2048 * 2048;
-    const experts = 8 * 3 * 2048 * 1024;
-    const router = 64 * 2048;
-    const cache = 2 * 101 * 2048;
-    const perLayer = 4 * (attention + router + cache) + 0.625 * experts;
-    expect(bytes).toBeCloseTo(2 * perLayer + 4 * 257 * 2048, -1);
-    expect(operations).toBe(
-      2 * (2 * (attention + router + experts) + 4 * 101 * 2048) + 2 * 256 * 2048,
-    );
-  });
+  it.each([
+    ["same", 0.625],
+    ["f16", 2],
+    ["f32", 4],
+  ] as const)(
+    "reads k experts, the rest %s, and what the cache holds, at one token",
+    (rest, width) => {
+      const { bytes, operations } = stepCost(hostModel("q4", rest, SIZES), 1, 100);
+      const attention = 4 * 2048 * 2048;
+      const experts = 8 * 3 * 2048 * 1024;
+      const router = 64 * 2048;
+      const cache = 2 * 101 * 2048;
+      const perLayer = width * attention + 4 * (router + cache) + 0.625 * experts;
+      expect(bytes).toBeCloseTo(2 * perLayer + width * 257 * 2048, -1);
+      expect(operations).toBe(
+        2 * (2 * (attention + router + experts) + 4 * 101 * 2048) + 2 * 256 * 2048,
+      );
+    },
+  );
 
   it("reads every expert once for many tokens", () => {
-    const few = stepCost(model, 512, 0).bytes;
+    const few = stepCost(hostModel("q4", "same", SIZES), 512, 0).bytes;
     const all = 2 * (64 * 3 * 2048 * 1024 * 0.625);
     expect(few).toBeGreaterThan(all);
     expect(few).toBeLessThan(1.5 * all);

@@ -1,12 +1,12 @@
 import type { GgufTensor, GgufType, GgufValue } from "./gguf.ts";
 import { encoded } from "./blocks.ts";
+import type { ExpertStorage, Storage } from "./formats.ts";
 import { type RandomMatrix, type WholeGrid, numberPool, seedOf } from "./random-matrix.ts";
 
-/** What experts' weights are held in. */
-export type ExpertFormat = "f32" | "q8" | "q4";
-
-/** What the other matrices are held in; norms and routers are float32. */
-export type RestFormat = "f32" | "f16";
+/** What the matrices outside the experts are held in: what the experts are, or floats. */
+export const restFormats = ["same", "f32", "f16"] as const;
+/** One of {@link restFormats}. */
+export type RestFormat = (typeof restFormats)[number];
 
 /** The shapes of OLMoE-1B-7B's layers (arXiv 2409.02060), as its `config.json` has them. */
 export const OLMOE = {
@@ -23,10 +23,10 @@ export const OLMOE = {
   rope_theta: 10000,
   tie_word_embeddings: false,
   vocab_size: 50304,
-} as const;
+};
 
 /** What matrices are made of, so that the format holds them exactly; a router is always of 8 bits. */
-const GRIDS: Readonly<Record<ExpertFormat, WholeGrid>> = {
+const GRIDS: Readonly<Record<ExpertStorage, WholeGrid>> = {
   f32: { largest: 127 },
   q8: { largest: 127 },
   q4: { largest: 7 },
@@ -35,31 +35,33 @@ const GRIDS: Readonly<Record<ExpertFormat, WholeGrid>> = {
 /** How norms' weights stray from 1, so that no two of them can be taken for each other. */
 const NORM_STRAY = 0.125;
 
-/** What may differ from OLMoE-1B-7B. */
-export interface ModelSizes {
-  readonly num_hidden_layers: number;
-  readonly vocab_size: number;
-}
+/** A model's sizes, under the names of OLMoE-1B-7B's `config.json`. */
+export type OlmoeConfig = Readonly<typeof OLMOE> & { readonly num_hidden_layers: number };
 
 /**
  * A model with these shapes and random weights, as functions of their places: all that hold it compute
  * with the same numbers, whatever they store them in.
  */
 export interface HostModel {
-  readonly config: Omit<typeof OLMOE, "vocab_size"> & ModelSizes;
-  readonly format: ExpertFormat;
-  readonly rest: RestFormat;
+  readonly config: OlmoeConfig;
+  readonly experts: ExpertStorage;
+  /** What the other matrices are stored in; norms and routers are float32. */
+  readonly rest: Storage;
   /** A leaf by its path in the parameters of `@moiety/models`. */
   leaf(path: string, shape: readonly number[]): RandomMatrix;
 }
 
-/** Draws a model. */
-export function hostModel(format: ExpertFormat, rest: RestFormat, sizes: ModelSizes): HostModel {
-  const [pool, eightBits] = [numberPool(GRIDS[format]), numberPool(GRIDS.q8)];
+/** Draws a model, whose sizes may differ from OLMoE-1B-7B's. */
+export function hostModel(
+  experts: ExpertStorage,
+  rest: RestFormat,
+  sizes: Partial<OlmoeConfig> & { readonly num_hidden_layers: number },
+): HostModel {
+  const [pool, eightBits] = [numberPool(GRIDS[experts]), numberPool(GRIDS.q8)];
   return {
     config: { ...OLMOE, ...sizes },
-    format,
-    rest,
+    experts,
+    rest: rest === "same" ? experts : rest,
     leaf(path, shape) {
       const matrix = (path.includes(".router.") ? eightBits : pool).matrix(seedOf(path), shape);
       if (shape.length > 1) return matrix;

@@ -1,7 +1,6 @@
 import {
   type Backend,
   type Leaf,
-  type QuantizedFormat,
   type Shape,
   apply,
   leavesOf,
@@ -12,13 +11,13 @@ import {
   type DecoderModel,
   type DecoderParams,
   type DecoderState,
-  decoder,
   generate,
   mapShapes,
   modelFromConfig,
 } from "@moiety/models";
 import { halfBits } from "../layer.ts";
-import type { ExpertFormat, HostModel } from "./olmoe.ts";
+import { type Format, type Storage, storageOf } from "./formats.ts";
+import type { HostModel } from "./olmoe.ts";
 import { BLOCK, type RandomMatrix } from "./random-matrix.ts";
 
 /** Somebody who holds the model and continues prompts, greedily. */
@@ -32,14 +31,11 @@ export interface Continuer {
   dispose(): Promise<void>;
 }
 
-/** What the contract of backends calls the formats of codes, and what code a zero has. */
+/** What code a zero has, and how many share a byte. */
 const CODES = {
-  q8: { format: "q8_block32", zeroPoint: 128, perByte: 1 },
-  q4: { format: "q4_block32", zeroPoint: 8, perByte: 2 },
-} as const satisfies Record<
-  Exclude<ExpertFormat, "f32">,
-  { readonly format: QuantizedFormat; readonly zeroPoint: number; readonly perByte: number }
->;
+  q8: { zeroPoint: 128, perByte: 1 },
+  q4: { zeroPoint: 8, perByte: 2 },
+} as const;
 
 /** Values that are on their way at a time: whole blocks. */
 const PIECE = 2 ** 22;
@@ -47,9 +43,18 @@ const PIECE = 2 ** 22;
 /**
  * Puts the model on a backend, as `loadModel` and `quantize` of `@moiety/models` leave one there, without
  * holding it in float32 before.
+ *
+ * @throws Error where the format stores weights in something else than the model does
  */
-export async function ourModel(backend: Backend, host: HostModel): Promise<Continuer> {
-  const { model, state } = builtModel(host);
+export async function ourModel(
+  backend: Backend,
+  host: HostModel,
+  format: Format,
+): Promise<Continuer> {
+  if (storageOf(format) !== host.experts) {
+    throw new Error(`a model stored in ${host.experts} cannot be held in ${format}`);
+  }
+  const { model, state } = builtModel(host, format);
   const leaves = new Map<string, Leaf>();
   const shapes: [path: string, shape: Shape][] = [];
   mapShapes(model.shapes, (shape, path) => shapes.push([path, shape]));
@@ -59,7 +64,7 @@ export async function ourModel(backend: Backend, host: HostModel): Promise<Conti
   }
   const params = mapShapes(model.shapes, (_, path) => leaves.get(path)) as DecoderParams;
   return {
-    name: `moiety on ${backend.name}, ${host.format} experts, ${host.rest} rest`,
+    name: `moiety on ${backend.name}, ${format}`,
     async logProbabilities(prompt) {
       const logits = backend.scope(() => {
         const ids = backend.tensor(Int32Array.from(prompt), { shape: [1, prompt.length] });
@@ -81,19 +86,22 @@ export async function ourModel(backend: Backend, host: HostModel): Promise<Conti
   };
 }
 
-function builtModel({ config, format }: HostModel): {
-  readonly model: DecoderModel;
-  readonly state: DecoderState;
-} {
-  const { model } = modelFromConfig({ ...config });
-  const layers = model.config.layers.map((layer) =>
-    format === "f32" || !("moe" in layer)
-      ? layer
-      : { ...layer, moe: { ...layer.moe, format: CODES[format].format } },
-  );
-  const whole = decoder({ ...model.config, layers });
+/** The model that a `config.json` describes which says how the weights are held. */
+function builtModel(
+  { config, experts, rest }: HostModel,
+  format: Format,
+): { readonly model: DecoderModel; readonly state: DecoderState } {
+  const held = {
+    quant_method: "moiety",
+    experts: format,
+    rest: rest === experts ? format : rest,
+  };
+  const { model } = modelFromConfig({
+    ...config,
+    ...(format !== "f32" && { quantization_config: held }),
+  });
   // Routers of this family keep nothing.
-  return { model: whole, state: mapShapes(whole.stateShapes, () => undefined) as DecoderState };
+  return { model, state: mapShapes(model.stateShapes, () => undefined) as DecoderState };
 }
 
 async function uploaded(
@@ -102,10 +110,10 @@ async function uploaded(
   path: string,
   shape: Shape,
 ): Promise<Leaf> {
-  const { format, rest } = host;
   const matrix = host.leaf(path, shape);
-  if (path.includes(".experts.") && format !== "f32") return uploadedCodes(backend, matrix, format);
-  const plain = shape.length === 1 || path.includes(".router.") || rest === "f32";
+  const storage = storageAt(host, path, shape);
+  if (storage === "q8" || storage === "q4") return uploadedCodes(backend, matrix, storage);
+  const plain = storage === "f32";
   const upload = backend.upload({ shape, dtype: plain ? "f32" : "f16" });
   const size = sizeOf(shape);
   for (let start = 0; start < size; start += PIECE) {
@@ -118,13 +126,19 @@ async function uploaded(
   return upload.finish();
 }
 
+/** What a leaf is stored in. */
+function storageAt({ experts, rest }: HostModel, path: string, shape: Shape): Storage {
+  if (shape.length === 1 || path.includes(".router.")) return "f32";
+  return path.includes(".experts.") ? experts : rest;
+}
+
 /** Codes are the whole numbers above the code of zero, and every block's scale is the step. */
 async function uploadedCodes(
   backend: Backend,
   { shape, step, values }: RandomMatrix,
-  format: keyof typeof CODES,
+  storage: keyof typeof CODES,
 ): Promise<Leaf> {
-  const { zeroPoint, perByte } = CODES[format];
+  const { zeroPoint, perByte } = CODES[storage];
   const size = sizeOf(shape);
   const [rows, width] = [shape.slice(0, -1), shape.at(-1) ?? 0];
   const codes = backend.upload({ shape: [...rows, width / perByte], dtype: "u8" });

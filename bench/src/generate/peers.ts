@@ -2,11 +2,10 @@ import { join } from "node:path";
 import { report } from "../options.ts";
 import { type GgufType, writeGguf } from "./gguf.ts";
 import { llamaModel } from "./llama.ts";
+import { type ExpertStorage, type Format, type Storage } from "./formats.ts";
 import {
-  type ExpertFormat,
   type GgufStorage,
   type HostModel,
-  OLMOE,
   type RestFormat,
   hostModel,
   olmoeMetadata,
@@ -22,32 +21,25 @@ export const MAX_NEW_TOKENS = 2048;
  */
 const FLOAT_LIMITS = { layers: 1, vocabulary: 8192 } as const;
 /** What llama.cpp calls the formats. */
-const GGUF_TYPES: Readonly<Record<ExpertFormat | RestFormat, GgufType>> = {
+const GGUF_TYPES: Readonly<Record<Storage, GgufType>> = {
   f32: "F32",
   f16: "F16",
   q8: "Q8_0",
   q4: "Q4_0",
 };
 
-/** The model that is measured in a format. */
-export function hostFor(format: ExpertFormat, rest: RestFormat, layers: number): HostModel {
-  if (format !== "f32") {
-    return hostModel(format, rest, {
-      num_hidden_layers: layers,
-      vocab_size: OLMOE.vocab_size,
-    });
-  }
-  return hostModel(format, "f32", {
+/** The model that is measured where weights are stored so. */
+export function hostFor(experts: ExpertStorage, rest: RestFormat, layers: number): HostModel {
+  if (experts !== "f32") return hostModel(experts, rest, { num_hidden_layers: layers });
+  return hostModel(experts, "same", {
     num_hidden_layers: Math.min(layers, FLOAT_LIMITS.layers),
     vocab_size: FLOAT_LIMITS.vocabulary,
   });
 }
 
-/** As ours; and where experts are in blocks, as files for llama.cpp mostly are: with all in blocks. */
-export function storagesFor({ format, rest }: HostModel): GgufStorage[] {
-  const experts = GGUF_TYPES[format];
-  const same = { experts, rest: GGUF_TYPES[rest] };
-  return format === "f32" ? [same] : [same, { experts, rest: experts }];
+/** What the peer's file stores: what ours does. */
+export function ggufStorage({ experts, rest }: HostModel): GgufStorage {
+  return { experts: GGUF_TYPES[experts], rest: GGUF_TYPES[rest] };
 }
 
 /** Where a peer's file goes, and what it has to hold. */
@@ -61,24 +53,29 @@ export interface PeerPlace {
 /** Writes the model's GGUF file, and opens it. */
 export async function peerFor(
   host: HostModel,
-  storage: GgufStorage,
   { folder, threads, longest }: PeerPlace,
 ): Promise<Continuer> {
+  const storage = ggufStorage(host);
   const file = join(folder, `${storage.experts}-${storage.rest}.gguf`);
-  report(`${storage.experts} and ${storage.rest} for llama.cpp …`);
+  report(`${storageText(storage)} for llama.cpp …`);
   writeGguf(file, { metadata: olmoeMetadata(host), tensors: olmoeTensors(host, storage) });
   return llamaModel({
     file,
-    storage: `${storage.experts} experts, ${storage.rest} rest`,
+    storage: storageText(storage),
     threads,
     contextSize: longest + MAX_NEW_TOKENS,
     batchSize: longest,
-    wideAttention: host.format === "f32",
+    wideAttention: host.experts === "f32",
   });
 }
 
+function storageText({ experts, rest }: GgufStorage): string {
+  return experts === rest ? experts : `${experts} experts, ${rest} rest`;
+}
+
 /** A model in words. */
-export function textOf({ config, format, rest }: HostModel): string {
+export function textOf({ config, experts, rest }: HostModel, format: Format): string {
   const layers = `${config.num_hidden_layers} ${config.num_hidden_layers === 1 ? "layer" : "layers"}`;
-  return `${format}, rest ${rest}, ${layers}, V ${config.vocab_size}`;
+  const other = rest === experts ? "" : `rest ${rest}, `;
+  return `${format}, ${other}${layers}, V ${config.vocab_size}`;
 }

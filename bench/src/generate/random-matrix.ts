@@ -24,16 +24,10 @@ export interface NumberPool {
   matrix(seed: number, shape: readonly number[]): RandomMatrix;
 }
 
-/** Draws the whole numbers of all matrices of a grid. */
+/** Draws the whole numbers of all matrices of a grid, once any are asked for. */
 export function numberPool(grid: WholeGrid): NumberPool {
-  const { largest } = grid;
   const size = POOL_BLOCKS * BLOCK;
-  const numbers = new Int8Array(size);
-  for (let index = 0; index < size; index++) {
-    const bits = scramble(index);
-    const end = bits & 1 ? largest : -largest;
-    numbers[index] = index % BLOCK === 0 ? end : (bits % (2 * largest + 1)) - largest;
-  }
+  let drawn: Int8Array | undefined;
   return {
     grid,
     matrix(seed, shape) {
@@ -43,6 +37,7 @@ export function numberPool(grid: WholeGrid): NumberPool {
         shape,
         step,
         values(start, count) {
+          const numbers = (drawn ??= draw(size, grid));
           const values = new Float32Array(count);
           let at = (first + start) % size;
           for (let index = 0; index < count; index++) {
@@ -54,6 +49,16 @@ export function numberPool(grid: WholeGrid): NumberPool {
       };
     },
   };
+}
+
+function draw(size: number, { largest }: WholeGrid): Int8Array {
+  const numbers = new Int8Array(size);
+  for (let index = 0; index < size; index++) {
+    const bits = scramble(index);
+    const end = bits & 1 ? largest : -largest;
+    numbers[index] = index % BLOCK === 0 ? end : (bits % (2 * largest + 1)) - largest;
+  }
+  return numbers;
 }
 
 /**

@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { rowOf } from "../rows.ts";
-import { bestOf, withBound } from "./bounds.ts";
+import { bestOf, withBound, withBounds } from "./bounds.ts";
 import { withCostGoal } from "./dense.ts";
 
-const bounds = { flops: 100e9, bytes: 10e9 };
+const bounds = { flops: 100e9, byteOps: 300e9, bytes: 10e9 };
 
 describe("bounds", () => {
   it.each([
@@ -21,8 +21,17 @@ describe("bounds", () => {
   });
 
   it("are the best of several measurements", () => {
-    const other = { flops: 90e9, bytes: 12e9 };
-    expect(bestOf(bounds, other)).toEqual({ flops: 100e9, bytes: 12e9 });
+    const other = { flops: 90e9, byteOps: 310e9, bytes: 12e9 };
+    expect(bestOf(bounds, other)).toEqual({ flops: 100e9, byteOps: 310e9, bytes: 12e9 });
+  });
+
+  it("are those on bytes where activations are rounded", () => {
+    const cost = { operations: 3e9, bytes: 1e7 };
+    const peaks = { peakGflops: 100, peakByteGops: 300, peakGBs: 10 };
+    const floats = withBounds(rowOf("x", 40, null, null, cost), bounds, 2);
+    expect(floats).toMatchObject({ ...peaks, threads: 2, boundMs: 30, share: 0.75 });
+    const rounded = rowOf("x", 40, null, null, { ...cost, rounded: true });
+    expect(withBounds(rounded, bounds, 2)).toMatchObject({ ...peaks, boundMs: 10, share: 0.25 });
   });
 
   it("allow a layer of few rows for each expert what its bytes cost", () => {

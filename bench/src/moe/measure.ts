@@ -7,7 +7,7 @@ import { report } from "../options.ts";
 import type { Row } from "../rows.ts";
 import { type LayerSizes, hostWeights } from "../weights.ts";
 import { measureAttention } from "./attention.ts";
-import { bestOf, measureBounds, withBound } from "./bounds.ts";
+import { bestOf, measureBounds, withBounds } from "./bounds.ts";
 import { measureAgainstDense, withCostGoal } from "./dense.ts";
 import { forwardBytes, layerText, measureLayer } from "./layers.ts";
 import { measureProduct, measureTile } from "./products.ts";
@@ -59,12 +59,8 @@ export async function measure(plan: Plan, node: number): Promise<Row[]> {
   await oracle.dispose();
   const { exact } = backend.capabilities.details ?? {};
   return rows.map((row) => ({
-    ...withCostGoal(withBound(row, bounds), bounds),
-    threads,
-    node: process.versions.node,
+    ...withCostGoal(withBounds(row, bounds, threads), bounds),
     exact,
-    peakGflops: Math.round(bounds.flops / 1e9),
-    peakGBs: Math.round(bounds.bytes / 1e9),
   }));
 }
 
