@@ -21,19 +21,19 @@ const environment = childEnvironment();
 const tasks = {
   async start(rest) {
     await build();
-    return node("apps/lab/dist/main.js", rest, await withWebGpu(rest));
+    return moiety("npm start --", ["train", ...rest]);
   },
   async goldens(rest) {
     await build();
-    return node("packages/cli/dist/main.js", ["goldens", ...rest], await withWebGpu(rest));
+    return moiety("npm run goldens --", ["goldens", ...rest]);
   },
   async conform(rest) {
     await build();
-    return node("packages/cli/dist/main.js", ["conform", ...rest], await withWebGpu(rest));
+    return moiety("npm run conform --", ["conform", ...rest]);
   },
   async moiety(rest) {
     await build();
-    return node("packages/cli/dist/main.js", rest, await withWebGpu(rest));
+    return moiety(`npm run moiety -- ${rest[0] ?? ""}`.trim(), rest);
   },
   async test(rest) {
     await build();
@@ -137,6 +137,19 @@ async function build() {
   if (code === 0) return;
   process.stderr.write(output);
   process.exit(code);
+}
+
+/**
+ * The command line.
+ *
+ * @param {string} calledAs how it was called, up to the options of the command
+ * @param {string[]} words
+ */
+async function moiety(calledAs, words) {
+  // Benchmarks are a task of their own again, which looks for WebGPU by itself.
+  const { env = environment } = words[0] === "bench" ? {} : await withWebGpu(words);
+  const settings = { env: { ...env, MOIETY_CALLED_AS: calledAs } };
+  return node("packages/cli/dist/main.js", words, settings);
 }
 
 /**

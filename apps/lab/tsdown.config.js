@@ -1,3 +1,3 @@
-import { program } from "../../tools/tsdown.js";
+import { library } from "../../tools/tsdown.js";
 
-export default program("src/main.ts");
+export default library(["src/index.ts"]);

@@ -10,6 +10,9 @@ import { findBackend } from "../../packages/cli/src/conform/backend-module.ts";
 const folder = "examples/custom-backend";
 const guide = read(`${folder}/README.md`);
 
+const silent = { line() {}, write() {}, exit() {} };
+const surroundings = { status: { write() {} }, calledAs: undefined };
+
 describe("examples/custom-backend", () => {
   it(
     "passes the profile inference, found by the path of its folder",
@@ -74,7 +77,7 @@ describe("the guide of examples/custom-backend", () => {
   });
 
   it.each(conforming)("%s", (line) => {
-    const command = conformCommand({ line() {}, write() {}, exit() {} }).exitOverride();
+    const command = conformCommand(silent, surroundings).exitOverride();
     const words = line.replace(/^npx moiety conform |^npm run conform -- /, "").split(" ");
     command.parseOptions(words);
     const { profile, case: cases } = command.opts();
@@ -84,9 +87,7 @@ describe("the guide of examples/custom-backend", () => {
   });
 
   it("names options and cases in its text that there are", () => {
-    const options = conformCommand({ line() {}, write() {}, exit() {} }).options.map(
-      ({ long }) => long,
-    );
+    const options = conformCommand(silent, surroundings).options.map(({ long }) => long);
     const own = [...guide.matchAll(/`(--[a-z]+)[^`]*`/g)].map(([, option]) => option);
     expect(own.filter((option) => !options.includes(option))).toEqual([]);
     for (const [, prefix = ""] of guide.matchAll(/--case '?(L\d[\w/-]*)'?/g)) {

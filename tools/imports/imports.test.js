@@ -33,8 +33,10 @@ function violations(planted) {
     "packages/routers/src/index.ts": `import type { Tensor } from "@moiety/core";\n`,
     "packages/checkpoints/package.json": manifest("@moiety/checkpoints", ["@moiety/core"]),
     "packages/checkpoints/src/node.ts": `import "node:fs";\n`,
-    "apps/lab/package.json": manifest("@moiety/lab", ["@moiety/core", "@moiety/backend-cpu"]),
-    "apps/lab/src/main.ts": `import "node:fs";\nimport create from "@moiety/backend-cpu";\n`,
+    "apps/lab/package.json": manifest("@moiety/lab", ["@moiety/core"]),
+    "apps/lab/src/index.ts": `import "node:fs";\nimport "@moiety/core";\n`,
+    "packages/cli/package.json": manifest("moiety", ["@moiety/lab", "@moiety/backend-cpu"]),
+    "packages/cli/src/main.ts": `import "@moiety/lab";\nimport create from "@moiety/backend-cpu";\n`,
     ...planted,
   };
   for (const [path, text] of Object.entries(files)) {
@@ -62,6 +64,15 @@ function manifest(name, dependencies = [], devDependencies = []) {
 describe("checkImports", () => {
   it("finds nothing in a workspace that obeys", () => {
     expect(violations({})).toEqual([]);
+  });
+
+  it("bites when the lab opens a backend, or reaches for the command line", () => {
+    const planted = `import "@moiety/backend-cpu";\nimport "moiety/open-backend";\n`;
+    expect(violations({ "apps/lab/src/index.ts": planted })).toEqual([
+      "apps/lab/src/index.ts:1: @moiety/lab may not import @moiety/backend-cpu",
+      "apps/lab/src/index.ts:2: @moiety/lab may not import moiety",
+      expect.stringContaining("circle of packages"),
+    ]);
   });
 
   it.each([

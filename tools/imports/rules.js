@@ -28,8 +28,16 @@ export const directions = {
     "@moiety/losses",
     "@moiety/checkpoints",
   ],
+  "@moiety/lab": [
+    "@moiety/core",
+    "@moiety/routers",
+    "@moiety/experts",
+    "@moiety/losses",
+    "@moiety/checkpoints",
+    "@moiety/models",
+    "@moiety/train",
+  ],
   moiety: "all",
-  "@moiety/lab": "all",
 };
 
 /** Packages that live in Node alone; in all others `node:` is for `src/node.ts` and `src/node/`. */

@@ -28,7 +28,7 @@ export function checkShape(root) {
       for (const file of filesOfPackage) {
         if (!existsSync(join(root, folder, file))) found.push(`${folder}: ${file} is missing`);
       }
-      if (group === "packages") {
+      if (group === "packages" || manifest.private !== true) {
         const problems = checkManifest(manifest, (file) => existsSync(join(root, folder, file)));
         found.push(...problems.map((problem) => `${folder}/package.json: ${problem}`));
         for (const entry of sourceEntries(manifest).map((file) => posix.join(folder, file))) {

@@ -46,7 +46,7 @@ const short: readonly Balance[] = [
   { name: "none", summary: "nothing keeps the load even" },
 ];
 
-const losses = lossCatalogue.map(({ name, summary, make }): Balance => {
+const losses = /*#__PURE__*/ lossCatalogue.map(({ name, summary, make }): Balance => {
   const [router, refusal] = [onlyFor[name], refusals[name]];
   return {
     name,
@@ -57,15 +57,15 @@ const losses = lossCatalogue.map(({ name, summary, make }): Balance => {
   };
 });
 
-const controllers = controllerCatalogue.map(({ name, summary }): Balance => {
+const controllers = /*#__PURE__*/ controllerCatalogue.map(({ name, summary }): Balance => {
   const control = controls[name];
   if (control !== undefined) return { name, summary, control };
   return { name, summary, refusal: refusals[name] ?? "nothing here can run it" };
 });
 
 /** Names that `--balance` takes; some of them are refused, with the reason. */
-export const balances: Readonly<Record<string, Balance>> = Object.fromEntries(
-  [...short, ...losses, ...controllers].map((balance) => [balance.name, balance]),
+export const balances: Readonly<Record<string, Balance>> = /*#__PURE__*/ Object.fromEntries(
+  /*#__PURE__*/ [...short, ...losses, ...controllers].map((balance) => [balance.name, balance]),
 );
 
 /** A balance by its name. @throws ConfigError */

@@ -1,8 +1,8 @@
-import type { OpenedBackend } from "moiety/open-backend";
 import type { RunFolder } from "./folder.ts";
 import type { ExperimentResult, StepRecord } from "./result.ts";
 import type { Settings } from "./settings.ts";
 import type { Text } from "./text.ts";
+import type { Worker } from "./worker.ts";
 
 /** What the command line hands to an experiment, and where the experiment tells how it goes. */
 export interface ExperimentContext {
@@ -10,7 +10,7 @@ export interface ExperimentContext {
   readonly settings: Settings;
   readonly text: Text;
   /** Where all tensors live; its owner disposes it. */
-  readonly opened: OpenedBackend;
+  readonly opened: Worker;
   /** Exists; a checkpoint in it is to be continued, without one the run starts at its first step. */
   readonly folder: RunFolder;
   /** Steps of the schedule after which to save and stop; null for all of them. */

@@ -10,6 +10,7 @@ export interface ProgressOutput {
   readonly rows?: number | undefined;
   /** Whether it shows colours. */
   hasColors?(): boolean;
+  /** Takes a part of what is shown. */
   write(text: string): unknown;
 }
 

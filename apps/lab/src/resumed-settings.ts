@@ -1,6 +1,6 @@
 import { ConfigError } from "@moiety/core";
-import { automatic } from "moiety/open-backend";
-import type { Options } from "./options.ts";
+import { automatic } from "./worker.ts";
+import type { TrainOptions } from "./options.ts";
 import type { Settings } from "./settings.ts";
 
 /**
@@ -8,7 +8,11 @@ import type { Settings } from "./settings.ts";
  *
  * @throws ConfigError naming the first option that differs.
  */
-export function refuseOtherSettings(options: Options, settings: Settings, folder: string): void {
+export function refuseOtherSettings(
+  options: TrainOptions,
+  settings: Settings,
+  folder: string,
+): void {
   const pairs: readonly (readonly [flag: string, given: unknown, kept: unknown])[] = [
     ["--preset", options.preset, settings.preset],
     ["--seed", options.seed, settings.seed],

@@ -33,8 +33,8 @@ const traits: Readonly<Record<string, RouterTraits>> = {
 export const hashTwin = "hashRouter";
 
 /** Names that `--router` takes; some of them are refused, with the reason. */
-export const routers: Readonly<Record<string, RouterEntry>> = Object.fromEntries(
-  routerCatalogue.map((entry) => [entry.name, entry]),
+export const routers: Readonly<Record<string, RouterEntry>> = /*#__PURE__*/ Object.fromEntries(
+  /*#__PURE__*/ routerCatalogue.map((entry) => [entry.name, entry]),
 );
 
 /** A router by its name. @throws ConfigError */

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { refuseOtherSettings } from "./resumed-settings.ts";
 import { newSettings } from "./settings.ts";
 import { readSettings, writeSettings } from "./settings-file.ts";
-import type { Options } from "./options.ts";
+import type { TrainOptions } from "./options.ts";
 import { syntheticSettings } from "./testing/synthetic-run.ts";
 
 describe("newSettings", () => {
@@ -103,7 +103,7 @@ describe("router and balance", () => {
     expect(newSettings({ router: "qwenMoeRouter" }).model.normTopkProb).toBe(false);
   });
 
-  it.each<[Options, RegExp]>([
+  it.each<[TrainOptions, RegExp]>([
     [{ router: "softRouter" }, /--router softRouter does not train here: .*later tokens/],
     [{ router: "zayaRouter" }, /--router zayaRouter does not train here: .*no networks/],
     [{ router: "hashRouter" }, /--router hashRouter does not train here: .*third model/],

@@ -1,7 +1,7 @@
 import { ConfigError } from "@moiety/core";
-import { automatic } from "moiety/open-backend";
+import { automatic } from "./worker.ts";
 import { balanceOf } from "./balances.ts";
-import type { Options } from "./options.ts";
+import type { TrainOptions } from "./options.ts";
 import { presets } from "./presets.ts";
 import type {
   EvaluationSettings,
@@ -56,7 +56,7 @@ export function usualPreset(backend: string): PresetName {
  *
  * @throws ConfigError for options that do not go together.
  */
-export function newSettings(options: Options): NewSettings {
+export function newSettings(options: TrainOptions): NewSettings {
   const { backend = fallback.backend } = options;
   const name = options.preset ?? usualPreset(backend);
   const preset = presets[name];
@@ -116,7 +116,7 @@ function balanceFor(router: string, given: string | undefined): string {
 
 function expertsFor(
   router: string,
-  options: Options,
+  options: TrainOptions,
   preset: Preset,
   name: PresetName,
 ): Pick<ModelSettings, "numExperts" | "numExpertsPerTok"> {

@@ -10,7 +10,8 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 });
 
 try {
-  await program(terminal()).parseAsync();
+  const command = await program(process.argv.slice(2), terminal());
+  await command.parseAsync();
 } catch (error) {
   // Ours say what, where and what to do; anything else is a fault of the program.
   const isOurs = error instanceof MoietyError;

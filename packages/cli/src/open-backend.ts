@@ -1,13 +1,7 @@
-import { existsSync, readdirSync } from "node:fs";
 import { type Backend, ConfigError } from "@moiety/core";
+import { type BackendChoice, type Candidate, builtInBackends, builtInNames } from "./backends.ts";
 
-/** What the command line says of the backend. */
-export interface BackendChoice {
-  /** A name, or `auto` for the fastest that works here. */
-  readonly name: string;
-  /** Threads of the WebAssembly backend; as many as the machine runs at once unless given. */
-  readonly threads?: number | undefined;
-}
+export type { BackendChoice, BackendDetails, Candidate } from "./backends.ts";
 
 /** A backend that works. */
 export interface OpenedBackend {
@@ -20,61 +14,11 @@ export interface OpenedBackend {
   readonly line: string;
 }
 
-/** A backend that may be tried. */
-export interface Candidate {
-  /** Rejects where the machine lacks what the backend needs. */
-  open(choice: BackendChoice): Promise<Backend>;
-  /** What does the work, in some words. */
-  worker(details: BackendDetails): string;
-  /** Why there is no point in opening it unasked. */
-  missing?(): string | undefined;
-  /** Why it is not to be taken unasked, though it works. */
-  unfit?(details: BackendDetails): string | undefined;
-  /** Whether it computes on threads that can be counted. */
-  readonly threaded?: boolean;
-}
-
-type BackendDetails = NonNullable<Backend["capabilities"]["details"]>;
-
 /** The name that leaves the choice to the program. */
 export const automatic = "auto";
 
-/** The backends by their names, the fastest first. */
-const candidates: Readonly<Record<string, Candidate>> = {
-  webgpu: {
-    async open() {
-      const { default: create } = await import("@moiety/backend-webgpu");
-      return create();
-    },
-    worker({ adapter, software }) {
-      return software === true ? `${adapter}, software: no GPU does the work` : String(adapter);
-    },
-    missing: missingDriver,
-    unfit: ({ adapter, software }) => (software === true ? `${adapter} is software` : undefined),
-  },
-  wasm: {
-    threaded: true,
-    async open({ threads }) {
-      const { default: create } = await import("@moiety/backend-wasm");
-      return create({ threads });
-    },
-    worker({ threads, threadsNote, exact }) {
-      const count = threads === 1 ? "1 thread" : `${threads} threads`;
-      const why = threadsNote === undefined ? "" : ` (${threadsNote})`;
-      return `${count}${why}, ${exact === true ? "SIMD" : "relaxed SIMD"}`;
-    },
-  },
-  cpu: {
-    async open() {
-      const { default: create } = await import("@moiety/backend-cpu");
-      return create();
-    },
-    worker: () => "the reference, written to be read and slow",
-  },
-};
-
 /** Names that `--backend` takes. */
-export const backendNames: readonly string[] = [automatic, ...Object.keys(candidates)];
+export const backendNames: readonly string[] = [automatic, ...builtInNames];
 
 /**
  * Makes a backend by its name, or the fastest one that works here: on a hardware WebGPU adapter, else
@@ -86,7 +30,7 @@ export const backendNames: readonly string[] = [automatic, ...Object.keys(candid
  */
 export async function openBackend(
   choice: BackendChoice,
-  known: Readonly<Record<string, Candidate>> = candidates,
+  known: Readonly<Record<string, Candidate>> = builtInBackends,
 ): Promise<OpenedBackend> {
   const { name } = choice;
   if (name === automatic) return openFastest(choice, known);
@@ -154,18 +98,4 @@ function opened(
 ): OpenedBackend {
   const worker = `${name}, ${candidate.worker(backend.capabilities.details ?? {})}`;
   return { backend, name, worker, line: `backend ${[worker, ...passed].join("; ")}` };
-}
-
-/** Where Vulkan drivers register themselves. */
-const driverFolders: readonly string[] = ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d"];
-
-/** Loading Dawn where there is no driver ends in its own warnings: nothing to begin a run with. */
-function missingDriver(): string | undefined {
-  if (process.platform !== "linux") return undefined;
-  const { VK_DRIVER_FILES, VK_ICD_FILENAMES } = process.env;
-  if (VK_DRIVER_FILES || VK_ICD_FILENAMES) return undefined;
-  const registered = driverFolders.some(
-    (folder) => existsSync(folder) && readdirSync(folder).some((file) => file.endsWith(".json")),
-  );
-  return registered ? undefined : "this machine has no Vulkan driver";
 }

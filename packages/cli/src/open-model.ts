@@ -3,7 +3,7 @@ import {
   type DecoderModel,
   type ExpertFormat,
   type ReadyModel,
-  type RestDType,
+  type RestFormat,
   causalDecoder,
   decoder,
   loadModel,
@@ -21,8 +21,8 @@ export interface ModelOptions {
   readonly threads?: number | undefined;
   /** Format of the experts' matrices. As they are unless given. */
   readonly quantize?: ExpertFormat | undefined;
-  /** Dtype of the other matrices. As they are unless given. */
-  readonly rest?: RestDType | undefined;
+  /** Dtype or format of the other matrices. As they are unless given. */
+  readonly rest?: RestFormat | undefined;
 }
 
 /** A model that can be run. */

@@ -1,12 +1,23 @@
 import { InvalidArgumentError } from "commander";
 
-/** Reads a whole number from `least`. */
-export function wholeNumber(least: number): (text: string) => number {
+/** Reads a whole number from `least` to `most`. */
+export function wholeNumber(
+  least: number,
+  most: number = Number.MAX_SAFE_INTEGER,
+): (text: string) => number {
   return (text) => {
     const value = Number(text);
-    if (/^\d+$/.test(text) && Number.isSafeInteger(value) && value >= least) return value;
-    throw new InvalidArgumentError(`It must be a whole number from ${least}.`);
+    if (/^\d+$/.test(text) && value >= least && value <= most) return value;
+    const range = most < Number.MAX_SAFE_INTEGER ? `from ${least} to ${most}` : `from ${least}`;
+    throw new InvalidArgumentError(`It must be a whole number ${range}.`);
   };
+}
+
+/** Reads a number above 0, written in digits, such as 3 or 0.5. */
+export function positiveNumber(text: string): number {
+  const value = /^(\d+\.?\d*|\.\d+)$/.test(text) ? Number(text) : Number.NaN;
+  if (value > 0 && Number.isFinite(value)) return value;
+  throw new InvalidArgumentError("It must be a number above 0, such as 3 or 0.5.");
 }
 
 /** Reads a finite number from `least` to `most`. */

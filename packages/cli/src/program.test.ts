@@ -10,7 +10,7 @@ import { program } from "./program.ts";
 async function run(...given: string[]): Promise<{ readonly text: string; readonly code: number }> {
   const lines: string[] = [];
   let code = 0;
-  const command = program({
+  const command = await program(given, {
     line: (text) => void lines.push(text),
     write: () => {},
     exit: (given) => void (code = given),

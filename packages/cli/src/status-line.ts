@@ -2,6 +2,9 @@
 export interface StatusStream {
   readonly isTTY?: boolean | undefined;
   readonly columns?: number | undefined;
+  readonly rows?: number | undefined;
+  /** Whether it shows colours. */
+  hasColors?(): boolean;
   write(text: string): unknown;
 }
 

@@ -3,7 +3,7 @@
  * browser and not in this program. It reads the element `chart-data` and takes its colours from the
  * page's style, so that a change between light and dark redraws in the right ones.
  */
-export const clientScript: string = String.raw`
+export const clientScript: string = /*#__PURE__*/ String.raw`
 (() => {
   "use strict";
   const charts = JSON.parse(document.getElementById("chart-data").textContent);

@@ -1,8 +1,7 @@
+import { type Markup, html } from "@moiety/models/markup";
 import { percent } from "../format.ts";
 import type { Specialisation } from "../loads.ts";
 import type { DomainResult } from "../result.ts";
-import { html } from "./markup.ts";
-import type { Markup } from "./markup.ts";
 
 /** Beyond this many experts the cells hold no figures, only colour. */
 const mostFigures = 24;

@@ -1,8 +1,7 @@
+import { type Markup, html, trusted } from "@moiety/models/markup";
 import { bits, signedBits } from "../format.ts";
 import type { Comparison, Verdict } from "../statistics.ts";
 import { type PairSummary, verdictWords } from "../summary.ts";
-import { html, trusted } from "./markup.ts";
-import type { Markup } from "./markup.ts";
 
 const width = 220;
 const height = 18;

@@ -1,6 +1,5 @@
+import { type Markup, trusted } from "@moiety/models/markup";
 import { percent } from "../format.ts";
-import { trusted } from "./markup.ts";
-import type { Markup } from "./markup.ts";
 import type { LoadHistory } from "./series.ts";
 
 const left = 28;

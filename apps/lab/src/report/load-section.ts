@@ -1,11 +1,10 @@
+import { type Markup, html } from "@moiety/models/markup";
 import { percent } from "../format.ts";
 import type { LoadStatistics } from "../loads.ts";
 import type { ExperimentResult, ModelName, StepRecord } from "../result.ts";
 import { balanceSentence, loadSentence } from "../sentences.ts";
 import type { Summary } from "../summary.ts";
 import { loadHistoryDrawing } from "./load-history.ts";
-import { html } from "./markup.ts";
-import type { Markup } from "./markup.ts";
 import { loadHistory } from "./series.ts";
 
 const historyPlaces = 60;

@@ -1,3 +1,4 @@
+import { type Markup, type Piece, html, scriptJson, trusted } from "@moiety/models/markup";
 import { bits, size } from "../format.ts";
 import type { ExperimentResult, ModelName, StepRecord } from "../result.ts";
 import {
@@ -12,8 +13,6 @@ import { clientScript } from "./client-script.ts";
 import { fullShare, heatMap } from "./heat-map.ts";
 import { languageTable } from "./language-table.ts";
 import { loadSection } from "./load-section.ts";
-import { html, scriptJson, trusted } from "./markup.ts";
-import type { Markup, Piece } from "./markup.ts";
 import { plotLibrary } from "./plot-library.ts";
 import { imbalanceChart, lossChart, stepsAPlace } from "./series.ts";
 import { settingSection } from "./setting-section.ts";

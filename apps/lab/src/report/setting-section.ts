@@ -1,10 +1,9 @@
+import { type Markup, html } from "@moiety/models/markup";
 import { balanceOf } from "../balances.ts";
 import { duration, percent, size } from "../format.ts";
 import type { ExperimentResult } from "../result.ts";
 import { causalRule, routerOf, routerSummary } from "../routers.ts";
 import { bytesSeen } from "../sentences.ts";
-import { html } from "./markup.ts";
-import type { Markup } from "./markup.ts";
 
 /** All that decided the run's numbers. */
 export function settingSection(result: ExperimentResult): Markup {

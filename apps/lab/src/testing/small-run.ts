@@ -2,13 +2,14 @@ import { createHash } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type OpenedBackend, openBackend } from "moiety/open-backend";
+import create from "@moiety/backend-wasm";
 import type { ExperimentContext } from "../experiment-context.ts";
 import { runExperiment } from "../experiment.ts";
 import { type RunFolder, createRunFolder } from "../folder.ts";
 import type { ExperimentResult, StepRecord } from "../result.ts";
 import { type NewSettings, type Settings, newSettings } from "../settings.ts";
 import { type Text, loadText } from "../text.ts";
+import type { Worker } from "../worker.ts";
 
 /** A run that was taken. */
 export interface SmallRun {
@@ -33,7 +34,7 @@ export interface SmallRunOptions {
 /** A place for small runs, with a text of two domains. */
 export interface SmallRuns {
   /** What all of them compute on. */
-  readonly opened: OpenedBackend;
+  readonly opened: Worker;
   newFolder(name: string): Promise<RunFolder>;
   /** Runs the experiment in a folder, or goes on with it. */
   run(folder: RunFolder, options?: SmallRunOptions): Promise<SmallRun>;
@@ -63,7 +64,8 @@ export function smallSettings({
 
 /** Makes a place for small runs. */
 export async function smallRuns(): Promise<SmallRuns> {
-  const opened = await openBackend({ name: "wasm", threads: 1 });
+  const backend = await create({ threads: 1 });
+  const opened: Worker = { backend, name: "wasm", worker: "wasm", line: "backend wasm" };
   const home = mkdtempSync(join(tmpdir(), "moiety-lab-"));
   const files = ["north", "south"].map((name, index) => {
     const path = join(home, `${name}.txt`);
@@ -86,7 +88,7 @@ export async function smallRuns(): Promise<SmallRuns> {
 async function runIn(
   folder: RunFolder,
   text: Text,
-  opened: OpenedBackend,
+  opened: Worker,
   { steps = 4, minutes, stopAfter, abortAt, ...choice }: SmallRunOptions,
 ): Promise<SmallRun> {
   const settings: Settings = {

@@ -40,25 +40,28 @@ export function matchShards(
   };
   const infos: TensorInfo[] = [];
   const sources = new Map<string, ByteSource>();
-  const holders = new Map<string, string>();
-  shards.forEach(({ source, file }, position) => {
-    const holder = files[position] ?? "";
+  const fileOf = new Map(shards.map(({ source }, position) => [source, files[position] ?? ""]));
+  for (const { source, file } of shards) {
     for (const info of file.tensors.values()) {
       const { name } = info;
-      const other = holders.get(name);
+      const other = sources.get(name);
       const listed = weightMap.get(name);
       if (other !== undefined) {
-        fail(`tensor "${name}" stands both in ${other} and in ${holder}`, listed?.offset ?? 0);
+        const both = `both in ${fileOf.get(other)} and in ${fileOf.get(source)}`;
+        fail(`tensor "${name}" stands ${both}`, listed?.offset ?? 0);
       }
-      if (listed === undefined) fail(`does not list tensor "${name}", which ${holder} holds`, 0);
-      holders.set(name, holder);
+      if (listed === undefined) {
+        fail(`does not list tensor "${name}", which ${fileOf.get(source)} holds`, 0);
+      }
       sources.set(name, source);
       infos.push(info);
     }
-  });
+  }
   for (const [name, { file, offset }] of weightMap) {
-    const holder = holders.get(name);
-    if (holder === undefined) fail(`lists tensor "${name}" in ${file}, which lacks it`, offset);
+    const source = sources.get(name);
+    if (source === undefined)
+      return fail(`lists tensor "${name}" in ${file}, which lacks it`, offset);
+    const holder = fileOf.get(source);
     if (holder !== file) fail(`lists tensor "${name}" in ${file}, but ${holder} holds it`, offset);
   }
   return { infos, sources };

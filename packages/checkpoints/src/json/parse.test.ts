@@ -2,7 +2,7 @@ import { FormatError } from "@moiety/core";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { JsonNode } from "./node.ts";
-import { parseJson } from "./parse.ts";
+import { parseJson, parseJsonEntries } from "./parse.ts";
 
 const parse = (text: string, base = 0): JsonNode =>
   parseJson(new TextEncoder().encode(text), { name: "file.json", base });
@@ -124,6 +124,44 @@ describe("parseJson", () => {
     expect(failure.message).toContain("not UTF-8");
     expect(failure.offset).toBe(1);
     expect(failureOf(() => parse("\ufeff[]")).offset).toBe(0);
+  });
+
+  it.each([3, 8, 9, 10, 200])("finds a key that stands twice among %i", (count) => {
+    const keys = Array.from({ length: count }, (_, index) => `"key ${index}":${index}`);
+    const node = parse(`{${keys.join(",")}}`);
+    expect(Object.keys(plain(node) as object)).toHaveLength(count);
+    for (const again of [0, count - 1]) {
+      const text = `{${keys.join(",")},"key ${again}":0}`;
+      const failure = failureOf(() => parse(text));
+      expect(failure.message).toContain(`the key "key ${again}" stands twice`);
+      expect(failure.offset).toBe(text.lastIndexOf(`"key ${again}"`));
+    }
+  });
+
+  it("reads ASCII beside other text, and where other bytes are only damaged", () => {
+    expect(plain(parse('{"a":["\u00e9\ud83d\ude00","plain",12.5,true]}'))).toEqual({
+      a: ["\u00e9\ud83d\ude00", "plain", 12.5, true],
+    });
+    const bytes = Uint8Array.from([0x5b, 0x22, 0x61, 0x22, 0x2c, 0xff, 0x5d]);
+    const failure = failureOf(() => parseJson(bytes, { name: "file.json" }));
+    expect(failure.message).toContain("found byte 0xff");
+    expect(failure.offset).toBe(5);
+  });
+
+  it("hands over the entries of an object one after another", () => {
+    const bytes = new TextEncoder().encode(' {"a": 1, "b": {"c": []}} ');
+    const found: unknown[] = [];
+    parseJsonEntries(bytes, { name: "file.json", base: 100 }, ({ key, offset, value }) =>
+      found.push([key, offset, plain(value)]),
+    );
+    expect(found).toEqual([
+      ["a", 102, 1],
+      ["b", 110, { c: [] }],
+    ]);
+    for (const text of ["[1]", '{"a":1', '{"a":1}}', '{"a":1,"a":2}', ""]) {
+      const part = new TextEncoder().encode(text);
+      failureOf(() => parseJsonEntries(part, { name: "file.json" }, () => undefined));
+    }
   });
 
   it("takes NaN and the infinities where it is told to", () => {

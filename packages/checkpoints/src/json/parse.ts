@@ -14,6 +14,8 @@ export interface ParseOptions {
 
 /** Deeper nesting than this is refused, so that no file can exhaust the stack. */
 const DEEPEST = 128;
+/** Fewer keys than this are compared one by one: a set costs more. */
+const FEW_KEYS = 8;
 /** Longer numbers than this are refused: turning digits into an integer takes quadratic time. */
 const LONGEST_NUMBER = 1000;
 const NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
@@ -38,22 +40,49 @@ export function parseJson(bytes: Uint8Array, options: ParseOptions): JsonNode {
   return new Parser(bytes, options).parse();
 }
 
+/**
+ * Reads one JSON object that takes up all of `bytes`, as {@link parseJson} does, and hands over its
+ * entries one after another, so that nobody has to hold more than one.
+ *
+ * Throws {@link FormatError}, also after some entries were handed over.
+ */
+export function parseJsonEntries(
+  bytes: Uint8Array,
+  options: ParseOptions,
+  take: (entry: JsonEntry) => void,
+): void {
+  new Parser(bytes, options).parseEntries(take);
+}
+
 class Parser {
   readonly #bytes: Uint8Array;
+  /** All of it, where every byte is one character: parts of it are had without decoding them. */
+  readonly #whole: string | undefined;
   readonly #options: ParseOptions;
   readonly #decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
   #position = 0;
 
   constructor(bytes: Uint8Array, options: ParseOptions) {
     this.#bytes = bytes;
+    const whole = new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
+    if (whole.length === bytes.length) this.#whole = whole;
     this.#options = options;
   }
 
   parse(): JsonNode {
     const node = this.#value(0);
+    this.#end();
+    return node;
+  }
+
+  parseEntries(take: (entry: JsonEntry) => void): void {
+    this.#entries(0, take);
+    this.#end();
+  }
+
+  #end(): void {
     this.#skipSpace();
     if (this.#position < this.#bytes.length) this.#fail("more follows after the end of the JSON");
-    return node;
   }
 
   #fail(what: string, position = this.#position): never {
@@ -100,14 +129,18 @@ class Parser {
     const start = this.#position;
     const offset = (this.#options.base ?? 0) + start;
     switch (this.#bytes[start]) {
-      case 0x7b:
-        return { kind: "object", offset, entries: this.#entries(depth) };
+      case 0x7b: {
+        const entries: JsonEntry[] = [];
+        this.#entries(depth, (entry) => entries.push(entry));
+        return { kind: "object", offset, entries };
+      }
       case 0x5b:
         return { kind: "array", offset, items: this.#items(depth) };
       case 0x22:
         return { kind: "string", offset, value: this.#string() };
     }
     const word = this.#word();
+    if (NUMBER.test(word)) return { kind: "number", offset, text: word };
     if (word === "true" || word === "false") {
       return { kind: "literal", offset, value: word === "true" };
     }
@@ -115,7 +148,6 @@ class Parser {
     const nonFinite = word === "NaN" || word === "Infinity" || word === "-Infinity";
     if (nonFinite && this.#options.nonFinite === true)
       return { kind: "number", offset, text: word };
-    if (NUMBER.test(word)) return { kind: "number", offset, text: word };
     this.#position = start;
     return this.#fail(`expected a value, found ${word === "" ? this.#found() : word}`);
   }
@@ -123,38 +155,35 @@ class Parser {
   /** A run of the characters that numbers and literals are made of. */
   #word(): string {
     const start = this.#position;
-    let text = "";
-    for (;;) {
-      const byte = this.#bytes[this.#position] ?? 0;
-      const isDigit = byte >= 0x30 && byte <= 0x39;
-      const isLetter = (byte | 0x20) >= 0x61 && (byte | 0x20) <= 0x7a;
-      if (!isDigit && !isLetter && byte !== 0x2b && byte !== 0x2d && byte !== 0x2e) return text;
-      if (text.length === LONGEST_NUMBER) {
-        this.#fail(`a number or word longer than ${LONGEST_NUMBER} characters`, start);
-      }
-      text += String.fromCharCode(byte);
-      this.#position++;
+    let end = start;
+    while (isWordByte(this.#bytes[end])) end++;
+    if (end - start > LONGEST_NUMBER) {
+      this.#fail(`a number or word longer than ${LONGEST_NUMBER} characters`, start);
     }
+    this.#position = end;
+    return this.#ascii(start, end);
   }
 
-  #entries(depth: number): JsonEntry[] {
+  #entries(depth: number, take: (entry: JsonEntry) => void): void {
     this.#expect("{");
-    const entries: JsonEntry[] = [];
-    const seen = new Set<string>();
-    if (this.#takes("}")) return entries;
+    if (this.#takes("}")) return;
+    const keys: string[] = [];
+    let seen: Set<string> | undefined;
     do {
       this.#skipSpace();
       const start = this.#position;
       if (this.#bytes[start] !== 0x22) this.#fail(`expected a key, found ${this.#found()}`);
       const key = this.#string();
-      if (seen.has(key)) this.#fail(`the key ${JSON.stringify(key)} stands twice`, start);
-      seen.add(key);
+      if (seen?.has(key) ?? keys.includes(key)) {
+        this.#fail(`the key ${JSON.stringify(key)} stands twice`, start);
+      }
+      if (seen) seen.add(key);
+      else if (keys.push(key) > FEW_KEYS) seen = new Set(keys);
       this.#expect(":");
       const offset = (this.#options.base ?? 0) + start;
-      entries.push({ key, offset, value: this.#value(depth + 1) });
+      take({ key, offset, value: this.#value(depth + 1) });
     } while (this.#takes(","));
     this.#expect("}");
-    return entries;
   }
 
   #items(depth: number): JsonNode[] {
@@ -170,19 +199,26 @@ class Parser {
   #string(): string {
     const start = this.#position;
     let escaped = false;
+    let bits = 0;
     for (let end = start + 1; ; end++) {
       const byte = this.#bytes[end];
       if (byte === undefined) this.#fail("a string without an end", start);
       if (byte < 0x20) this.#fail("a control character inside a string", end);
+      bits |= byte;
       if (byte === 0x5c) {
         escaped = true;
         end++;
       } else if (byte === 0x22) {
         this.#position = end + 1;
-        const text = this.#decode(start + 1, end);
+        const isAscii = bits < 0x80 && !escaped;
+        const text = isAscii ? this.#ascii(start + 1, end) : this.#decode(start + 1, end);
         return escaped ? this.#unescape(text, start) : text;
       }
     }
+  }
+
+  #ascii(start: number, end: number): string {
+    return this.#whole?.slice(start, end) ?? this.#decode(start, end);
   }
 
   #decode(start: number, end: number): string {
@@ -201,4 +237,11 @@ class Parser {
     if (!isWellFormed(plain)) this.#fail("half a surrogate pair in a string", start);
     return plain;
   }
+}
+
+/** Whether a byte is a letter, a digit, or one of the signs in numbers. */
+function isWordByte(byte: number | undefined = 0): boolean {
+  if (byte >= 0x30 && byte <= 0x39) return true;
+  const letter = byte | 0x20;
+  return (letter >= 0x61 && letter <= 0x7a) || byte === 0x2b || byte === 0x2d || byte === 0x2e;
 }

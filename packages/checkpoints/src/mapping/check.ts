@@ -55,26 +55,40 @@ export function checkTensors(
   const missing: MissingTensor[] = [];
   const misshaped: MisshapedTensor[] = [];
   const absent: string[] = [];
-  const wanted = new Set<string>();
+  const taken = new Set<string>();
   for (const binding of bindings) {
     const { path, isOptional } = binding;
-    const held = binding.parts.flatMap((part) => heldTensors(binding, part, tensors));
-    const lacking = held.filter(({ name }) => !tensors.has(name));
-    if (isOptional && lacking.length === held.length) absent.push(path);
-    else missing.push(...lacking.map(({ name }) => ({ name, path })));
-    for (const { name, shape: expected } of held) {
-      wanted.add(name);
-      const found = tensors.get(name)?.shape;
-      if (found !== undefined && !sameShape(found, expected)) {
-        misshaped.push({ name, path, expected, found });
+    const lacking: MissingTensor[] = [];
+    let count = 0;
+    for (const part of binding.parts) {
+      for (const { name, shape: expected } of heldTensors(binding, part, tensors)) {
+        count++;
+        const found = tensors.get(name)?.shape;
+        if (found === undefined) {
+          lacking.push({ name, path });
+          continue;
+        }
+        taken.add(name);
+        if (!sameShape(found, expected)) misshaped.push({ name, path, expected, found });
       }
     }
+    if (isOptional && lacking.length === count) absent.push(path);
+    else missing.push(...lacking);
   }
-  const ignored = ignore.map(matcherOf);
-  const unexpected = [...tensors.keys()].filter(
-    (name) => !wanted.has(name) && !ignored.some((pattern) => pattern.test(name)),
-  );
+  const unexpected = taken.size < tensors.size ? untaken(tensors, taken, ignore) : [];
   return { missing, unexpected, misshaped, absent };
+}
+
+/** Names that no path takes and `ignore` does not name. */
+function untaken(
+  tensors: ReadonlyMap<string, HeldInfo>,
+  taken: ReadonlySet<string>,
+  ignore: readonly string[],
+): string[] {
+  const ignored = ignore.map(matcherOf);
+  return [...tensors.keys()].filter(
+    (name) => !taken.has(name) && !ignored.some((pattern) => pattern.test(name)),
+  );
 }
 
 /**

@@ -1,11 +1,15 @@
 import { FormatError, formatShape } from "@moiety/core";
 import { nounOf } from "../json/document.ts";
-import type { JsonEntry, JsonNode, JsonObjectNode } from "../json/node.ts";
+import type { JsonEntry, JsonNode } from "../json/node.ts";
+import { parseJsonEntries } from "../json/parse.ts";
 import { isSafetensorsDtype, safetensorsBytes, safetensorsDtypes } from "./dtype.ts";
 import type { SafetensorsMetadata, TensorInfo } from "./info.ts";
 
 /** The longest header that Hugging Face's reader takes, in bytes. */
 export const LONGEST_HEADER = 100_000_000;
+
+/** Byte offset of the header in its file: before it stands its length. */
+export const HEADER_START = 8;
 
 /** A header whose every statement was checked against the file's length. */
 export interface Header {
@@ -31,18 +35,18 @@ interface Placed {
 }
 
 /**
- * Checks a parsed header: dtypes, shapes, lengths, and that the tensors cover the file's bytes
+ * Reads a header and checks it: no key twice, dtypes, shapes, lengths, and that the tensors cover the file's bytes
  * without a hole, an overlap or a rest (the format's own rules).
  *
  * Throws {@link FormatError} with the offset of the entry at fault.
  */
-export function checkHeader(root: JsonObjectNode, place: HeaderPlace): Header {
+export function checkHeader(bytes: Uint8Array, place: HeaderPlace): Header {
   let metadata: SafetensorsMetadata | undefined;
   const placed: Placed[] = [];
-  for (const entry of root.entries) {
+  parseJsonEntries(bytes, { name: place.name, base: HEADER_START }, (entry) => {
     if (entry.key === "__metadata__") metadata = metadataOf(entry.value, place);
     else placed.push({ info: infoOf(entry, place), headerOffset: entry.offset });
-  }
+  });
   placed.sort(({ info: a }, { info: b }) => a.offset - b.offset || a.byteLength - b.byteLength);
   checkCover(placed, place);
   return { metadata, tensors: placed.map(({ info }) => info) };
@@ -120,12 +124,10 @@ function integersOf(
   if (node === undefined) fail(place, at, `tensor "${name}" has no ${key}`);
   if (node.kind !== "array") fail(place, node.offset, `${key} of "${name}" is ${nounOf(node)}`);
   return node.items.map((item) => {
-    const text = item.kind === "number" && /^\d+$/.test(item.text) ? item.text : undefined;
-    if (text === undefined || !Number.isSafeInteger(Number(text))) {
-      const found = item.kind === "number" ? item.text : nounOf(item);
-      fail(place, item.offset, `${key} of "${name}" holds ${found}, not a count below 2^53`);
-    }
-    return Number(text);
+    const count = item.kind === "number" && /^\d+$/.test(item.text) ? Number(item.text) : undefined;
+    if (count !== undefined && Number.isSafeInteger(count)) return count;
+    const found = item.kind === "number" ? item.text : nounOf(item);
+    return fail(place, item.offset, `${key} of "${name}" holds ${found}, not a count below 2^53`);
   });
 }
 

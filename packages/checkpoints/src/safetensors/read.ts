@@ -1,8 +1,7 @@
 import { ConfigError, FormatError, ShapeError, formatShape } from "@moiety/core";
-import { parseJson } from "../json/parse.ts";
 import { type ByteSource, fillBytes, nameOf, readBytes } from "../source.ts";
 import { listSome } from "../text.ts";
-import { LONGEST_HEADER, type Header, checkHeader } from "./header.ts";
+import { HEADER_START, LONGEST_HEADER, type Header, checkHeader } from "./header.ts";
 import type { SafetensorsMetadata, TensorInfo, TensorReader } from "./info.ts";
 
 /** An open safetensors file: its header was checked, its tensors are read when asked for. */
@@ -26,15 +25,17 @@ export async function openSafetensors(source: ByteSource): Promise<SafetensorsFi
 async function readHeader(source: ByteSource): Promise<Header> {
   const name = nameOf(source);
   const { size } = source;
-  if (size < 8) {
+  if (size < HEADER_START) {
     throw new FormatError(
       `${name}: has ${size} bytes, but a safetensors file begins with 8 bytes of header length; ` +
         "the file is empty, cut short or of another kind, get it again",
       size,
     );
   }
-  const first = await readBytes(source, 0, 8);
-  const length = Number(new DataView(first.buffer, first.byteOffset, 8).getBigUint64(0, true));
+  const first = await readBytes(source, 0, HEADER_START);
+  const length = Number(
+    new DataView(first.buffer, first.byteOffset, HEADER_START).getBigUint64(0, true),
+  );
   if (length > LONGEST_HEADER) {
     throw new FormatError(
       `${name}: its first 8 bytes give a header of ${length} bytes, more than the ` +
@@ -42,7 +43,7 @@ async function readHeader(source: ByteSource): Promise<Header> {
       0,
     );
   }
-  const dataStart = 8 + length;
+  const dataStart = HEADER_START + length;
   if (dataStart > size) {
     throw new FormatError(
       `${name}: ends at byte ${size}, but its header runs to byte ${dataStart}; ` +
@@ -50,16 +51,14 @@ async function readHeader(source: ByteSource): Promise<Header> {
       size,
     );
   }
-  const bytes = await readBytes(source, 8, length);
+  const bytes = await readBytes(source, HEADER_START, length);
   if (bytes[0] !== 0x7b) {
     throw new FormatError(
       `${name}: the header does not begin with {; it is no safetensors file, or damaged`,
-      8,
+      HEADER_START,
     );
   }
-  const root = parseJson(bytes, { name, base: 8 });
-  if (root.kind !== "object") throw new FormatError(`${name}: the header is no object`, 8);
-  return checkHeader(root, { name, dataStart, size });
+  return checkHeader(bytes, { name, dataStart, size });
 }
 
 /** A reader over tensors whose header was checked; `sourceOf` says which file holds a tensor. */

@@ -28,8 +28,10 @@ describe("bash", () => {
       "inspect",
       "generate",
       "quantize",
+      "train",
       "conform",
       "goldens",
+      "bench",
       "completions",
     ]);
     expect(await offered("con")).toEqual(["conform"]);
@@ -41,7 +43,10 @@ describe("bash", () => {
       "wasm",
       "cpu",
     ]);
-    expect(await offered("quantize", "a", "b", "--experts", "q8")).toEqual(["q8_row", "q8_32"]);
+    expect(await offered("quantize", "a", "b", "--experts", "mx")).toEqual(["mxfp4"]);
+    expect(await offered("quantize", "a", "--rest", "q8")).toEqual(["q8_row", "q8_32", "q8_32_a8"]);
+    expect(await offered("train", "--preset", "")).toEqual(["anchor", "small"]);
+    expect(await offered("bench", "k")).toEqual(["kernels"]);
     expect(await offered("completions", "")).toEqual(["bash", "zsh", "fish"]);
   });
 

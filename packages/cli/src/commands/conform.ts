@@ -12,14 +12,15 @@ import {
   summarize,
 } from "@moiety/conformance";
 import { Command, Option } from "commander";
-import { backendNames } from "../backends.ts";
+import { builtInNames } from "../backends.ts";
 import { catalogueCases } from "../conform/catalogue/index.ts";
 import { findBackend } from "../conform/backend-module.ts";
 import { environmentFacts } from "../conform/environment.ts";
 import { readExpectedFailures } from "../conform/expected-failures.ts";
-import { type ProgressStream, ProgressView } from "../conform/progress.ts";
+import { ProgressView } from "../conform/progress.ts";
 import { type ResultFile, openResultFile } from "../conform/result-file.ts";
 import type { Output } from "../output.ts";
+import type { Surroundings } from "../surroundings.ts";
 
 interface Options {
   readonly backend: string;
@@ -53,7 +54,10 @@ interface Writable {
 }
 
 /** `moiety conform`: holds a backend to the conformance kit. */
-export function conformCommand(output: Output, progress: ProgressStream = process.stderr): Command {
+export function conformCommand(
+  output: Output,
+  { status, calledAs = "moiety conform" }: Pick<Surroundings, "status" | "calledAs">,
+): Command {
   const gather = (id: string, before: readonly string[] = []): readonly string[] => [...before, id];
   return new Command("conform")
     .description(
@@ -62,7 +66,7 @@ export function conformCommand(output: Output, progress: ProgressStream = proces
     )
     .option(
       "--backend <name>",
-      `${backendNames.join(", ")}, the path of a module, or a package`,
+      `${builtInNames.join(", ")}, the path of a module, or a package`,
       "cpu",
     )
     .addOption(
@@ -79,7 +83,7 @@ export function conformCommand(output: Output, progress: ProgressStream = proces
     .addHelpText("after", EXAMPLES)
     .action(async (options: Options) => {
       if (options.list) for (const line of listCases(options)) output.line(line);
-      else await runKit(options, output, new ProgressView(progress));
+      else await runKit(options, output, new ProgressView(status), calledAs);
     });
 }
 
@@ -90,7 +94,12 @@ function listCases({ profile, case: asked }: Options): string[] {
   });
 }
 
-async function runKit(options: Options, output: Output, progress: ProgressView): Promise<void> {
+async function runKit(
+  options: Options,
+  output: Output,
+  progress: ProgressView,
+  calledAs: string,
+): Promise<void> {
   const { backend, profile, case: cases, seed, timeout } = options;
   const source = await findBackend(backend);
   const xfail = options.xfail === undefined ? [] : await readExpectedFailures(options.xfail);
@@ -110,7 +119,7 @@ async function runKit(options: Options, output: Output, progress: ProgressView):
       xfail,
       requireDevice: process.env["MOIETY_REQUIRE_WEBGPU"] === "1",
       env: environmentFacts(),
-      repro: (id) => reproLine(options, id),
+      repro: (id) => `${calledAs} ${reproWords(options, id)}`,
       onProgress: (at) => progress.show(at),
     });
     progress.end();
@@ -122,10 +131,10 @@ async function runKit(options: Options, output: Output, progress: ProgressView):
   }
 }
 
-/** A command line that runs exactly one case again. */
-function reproLine({ backend, profile, seed }: Options, id: string): string {
+/** The words of a command line that runs exactly one case again. */
+function reproWords({ backend, profile, seed }: Options, id: string): string {
   const shown = /^[\w@./:+-]+$/.test(backend) ? backend : `'${backend.replaceAll("'", "'\\''")}'`;
-  return `moiety conform --backend ${shown} --profile ${profile} --case '${id}' --seed ${seed}`;
+  return `--backend ${shown} --profile ${profile} --case '${id}' --seed ${seed}`;
 }
 
 /** Opens what was asked for, so that nobody waits for a run whose report has no place. */

@@ -127,6 +127,9 @@ describe("a model of bytes", () => {
       const plain = await generate(...words);
       expect((await generate(...words, "--quantize", "q8_row")).ids).toHaveLength(4);
       expect((await generate(...words, "--rest", "f32")).ids).toEqual(plain.ids);
+      const all = await generate(...words, "--quantize", "q8_32_a8", "--rest", "q8_32_a8");
+      expect(all.ids).toHaveLength(4);
+      expect((await generate(...words, "--rest", "q8_32_a8")).ids).toEqual(all.ids);
     });
   });
 });
@@ -186,6 +189,7 @@ describe("refusals", () => {
     ["a share", [olmoe, "a", "--top-p", "2"], CommanderError, /from 0 to 1/],
     ["a backend", [olmoe, "a", "--backend", "abacus"], CommanderError, /abacus.*auto, webgpu/],
     ["a format", [olmoe, "a", "--quantize", "q2"], CommanderError, /q2.*q8_row/],
+    ["a format of the rest", [olmoe, "a", "--rest", "q8_block32"], CommanderError, /f16.*q8_32_a8/],
     [
       "blocks that do not fit",
       [olmoe, "--ids", "1", "--quantize", "q4_32"],

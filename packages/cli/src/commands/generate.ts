@@ -1,4 +1,3 @@
-import { type RestDType, expertFormats } from "@moiety/models";
 import { Command, Option } from "commander";
 import { type Continuation, continuePrompt, ratesText } from "../generate/continuation.ts";
 import { type Prompt, type PromptOptions, readPrompt } from "../generate/prompt.ts";
@@ -8,6 +7,7 @@ import { automatic, backendNames } from "../open-backend.ts";
 import { type ModelOptions, type OpenModel, withModel } from "../open-model.ts";
 import { realNumber, tokenIds, wholeNumber } from "../option-values.ts";
 import type { Output } from "../output.ts";
+import { expertsOption, restOption } from "../quantize/format-options.ts";
 import { INTERRUPTED, type Surroundings, interruptible } from "../surroundings.ts";
 
 interface Options extends ModelOptions, PromptOptions {
@@ -27,7 +27,7 @@ const EXAMPLES = `
 Examples:
   moiety generate path/to/olmoe "The capital of France is"
   moiety generate path/to/qwen3 "Why is the sky blue?" --chat --temperature 0.7 --top-p 0.9
-  moiety generate path/to/olmoe "Once" --quantize q4_32 --backend wasm --trace trace.html
+  moiety generate path/to/olmoe "Once" --quantize q4_32 --rest q8_32 --trace trace.html
   moiety generate path/to/model --ids 1,17,5 --json`;
 
 /** `moiety generate FOLDER PROMPT`: continues a text. */
@@ -45,12 +45,8 @@ export function generateCommand(output: Output, surroundings: Surroundings): Com
         .default(automatic),
     )
     .option("--threads <number>", "threads of the wasm backend", wholeNumber(1))
-    .addOption(
-      new Option("--quantize <format>", "format of the experts' matrices").choices(
-        Object.keys(expertFormats),
-      ),
-    )
-    .addOption(new Option("--rest <dtype>", "dtype of the other matrices").choices(REST_DTYPES))
+    .addOption(expertsOption("--quantize"))
+    .addOption(restOption())
     .option("--max-new-tokens <number>", "at most", wholeNumber(0), DEFAULT_TOKENS)
     .option(
       "--temperature <number>",
@@ -72,8 +68,6 @@ export function generateCommand(output: Output, surroundings: Surroundings): Com
       ),
     );
 }
-
-const REST_DTYPES: readonly RestDType[] = ["f32", "f16", "bf16"];
 
 interface Run {
   readonly output: Output;

@@ -1,10 +1,11 @@
 import { writeFile } from "node:fs/promises";
 import { ConfigError } from "@moiety/core";
 import { Command, Option } from "commander";
-import { backendNames, createBackend } from "../backends.ts";
+import { builtInNames } from "../backends.ts";
 import type { Precision } from "../goldens/budget.ts";
 import { formatFailure, formatReport, formatUnsupported } from "../goldens/report.ts";
 import { runGoldens } from "../goldens/run.ts";
+import { openBackend } from "../open-backend.ts";
 import type { Output } from "../output.ts";
 
 interface Options {
@@ -23,14 +24,14 @@ export function goldensCommand(output: Output): Command {
   return new Command("goldens")
     .description("hold the libraries against a folder of truth cases, DIR/FAMILY/CASE")
     .argument("<dir>", "folder of the cases")
-    .option("--backend <name>", `one of ${backendNames.join(", ")}`, "cpu")
+    .addOption(new Option("--backend <name>", "what computes").choices(builtInNames).default("cpu"))
     .addOption(
       new Option("--dtype <dtype>", "precision of the run").choices(["f64", "f32"]).default("f64"),
     )
     .option("--json <file>", "also write the results of every case as JSON")
     .addHelpText("after", EXAMPLES)
     .action(async (folder: string, { backend: name, dtype, json }: Options) => {
-      const backend = await createBackend(name);
+      const { backend } = await openBackend({ name });
       try {
         const report = await runGoldens(folder, { backend, precision: dtype }, (result) => {
           if (result.status === "failed") output.line(formatFailure(result));

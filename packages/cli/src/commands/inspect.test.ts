@@ -57,6 +57,22 @@ describe("a model that is built", () => {
       expect(need("q4_32", "f32")?.bytes).toBe(4 * others + (experts * 20) / 32);
       expect(need("mxfp4", "f32")?.bytes).toBe(4 * others + (experts * 17) / 32);
       const embedding = 50304 * 2048;
+      const matrices = 2 * embedding + 16 * 4 * 2048 * 2048;
+      const kept = 4 * (others - matrices);
+      expect(need("q8_32", "q8_32")?.bytes).toBe(kept + ((experts + matrices) * 36) / 32);
+      expect(need("q4_32", "q8_32")?.bytes).toBe(kept + (experts * 20 + matrices * 36) / 32);
+      expect(need("mxfp4", "mxfp4")?.bytes).toBe(kept + ((experts + matrices) * 17) / 32);
+      expect(need("q8_row", "q8_row")?.bytes).toBe(
+        kept +
+          experts +
+          4 * 16 * 64 * (2 * 1024 + 2048) +
+          matrices +
+          4 * (2 * 50304 + 16 * 4 * 2048),
+      );
+      // Of the embedding a token reads a row.
+      expect(need("q4_32", "q4_32")?.bytesPerToken).toBe(
+        kept + ((matrices - embedding + 2048 + experts / 8) * 20) / 32,
+      );
       expect(need("f32", "f32")?.bytesPerToken).toBe(4 * (others - embedding + 2048 + experts / 8));
     });
   });

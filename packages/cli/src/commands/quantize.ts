@@ -4,8 +4,7 @@ import {
   type ExpertFormat,
   type QuantizationError,
   type ReadyModel,
-  type RestDType,
-  expertFormats,
+  type RestFormat,
   quantizationError,
   quantize,
   saveModel,
@@ -15,23 +14,23 @@ import { FOLDER_HELP } from "../model-folder.ts";
 import { automatic, backendNames } from "../open-backend.ts";
 import { type OpenModel, causalOf, withModel } from "../open-model.ts";
 import type { Output } from "../output.ts";
+import { expertsOption, restOption } from "../quantize/format-options.ts";
 import { textWindows } from "../quantize/text-windows.ts";
 import { copyTokenizer } from "../quantize/tokenizer-files.ts";
 import { type Surroundings, interruptible } from "../surroundings.ts";
 
 interface Options {
   readonly experts?: ExpertFormat;
-  readonly rest?: RestDType;
+  readonly rest?: RestFormat;
   readonly text?: string;
   readonly backend: string;
   readonly json?: boolean;
 }
 
-const REST_DTYPES: readonly RestDType[] = ["f32", "f16", "bf16"];
-
 const EXAMPLES = `
 Examples:
   moiety quantize path/to/olmoe path/to/olmoe-q4 --experts q4_32 --rest f16
+  moiety quantize path/to/olmoe path/to/olmoe-q8 --rest q8_32_a8
   moiety quantize path/to/olmoe --experts q8_32 --text some.txt --json`;
 
 /** `moiety quantize FOLDER OUT`: holds a model's weights in fewer bits. */
@@ -43,12 +42,8 @@ export function quantizeCommand(output: Output, surroundings: Surroundings): Com
     )
     .argument("<folder>", FOLDER_HELP)
     .argument("[out]", "folder to write; none to be told the error alone")
-    .addOption(
-      new Option("--experts <format>", "format of the experts' matrices").choices(
-        Object.keys(expertFormats),
-      ),
-    )
-    .addOption(new Option("--rest <dtype>", "dtype of the other matrices").choices(REST_DTYPES))
+    .addOption(expertsOption("--experts"))
+    .addOption(restOption())
     .option("--text <file>", "a text on which both models are compared")
     .addOption(
       new Option("--backend <name>", "what computes; auto: the fastest that works here")

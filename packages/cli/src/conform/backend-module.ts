@@ -4,7 +4,7 @@ import { dirname, isAbsolute, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { ConformOptions, ExpectedValues } from "@moiety/conformance";
 import { type Backend, ConfigError } from "@moiety/core";
-import { builtInModules } from "../backends.ts";
+import { builtInBackends, builtInNames } from "../backends.ts";
 
 /** A backend to hold to the kit: how to make it, and what is known of where it comes from. */
 export interface BackendSource {
@@ -21,11 +21,11 @@ export interface BackendSource {
  * @throws ConfigError, one line, where there is no such module or it is no backend's
  */
 export async function findBackend(name: string): Promise<BackendSource> {
-  const builtIn = Object.hasOwn(builtInModules, name) ? builtInModules[name] : undefined;
+  const builtIn = Object.hasOwn(builtInBackends, name) ? builtInBackends[name] : undefined;
   if (builtIn) {
     const place = createRequire(import.meta.url).resolve(`${builtIn.package}/package.json`);
     return {
-      ...readModule(name, await load(name, builtIn.load)),
+      ...readModule(name, await load(name, () => builtIn.load())),
       version: await versionAbove(place),
       // The oracle is not its own judge.
       expected: name === "cpu" ? "yardstick" : "oracle",
@@ -76,7 +76,7 @@ async function resolveModule(name: string): Promise<string> {
   } catch (cause) {
     const found = (await importedEntry(name)) ?? (await entryIn(path));
     if (found !== undefined) return found;
-    const names = Object.keys(builtInModules).join(", ");
+    const names = builtInNames.join(", ");
     throw problem(
       name,
       `is none of ${names}, no module's path (begin it with ./) and no package that is installed here`,

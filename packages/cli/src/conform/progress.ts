@@ -1,11 +1,5 @@
 import type { Progress } from "@moiety/conformance";
-
-/** Where progress is shown: standard error, or a test's list. */
-export interface ProgressStream {
-  readonly isTTY?: boolean | undefined;
-  readonly columns?: number | undefined;
-  write(text: string): unknown;
-}
+import type { StatusStream } from "../status-line.ts";
 
 /** Share of the cases after which a line is written where no line can be rewritten. */
 const LINES = 10;
@@ -15,10 +9,10 @@ const LINES = 10;
  * tenth. Cases that fail are told at once.
  */
 export class ProgressView {
-  readonly #stream: ProgressStream;
+  readonly #stream: StatusStream;
   #told = 0;
 
-  constructor(stream: ProgressStream) {
+  constructor(stream: StatusStream) {
     this.#stream = stream;
   }
 

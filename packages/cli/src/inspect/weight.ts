@@ -1,8 +1,8 @@
 import type { Shape } from "@moiety/core";
 
 /**
- * What may become of a weight when it is loaded: the matrices of routed experts may be held in
- * formats of codes, other matrices as half floats; the rest stays float32.
+ * What may become of a weight when it is loaded: the matrices of routed experts may be held in one
+ * format, other matrices in another; the rest stays float32.
  */
 export type WeightKind = "experts" | "matrix" | "kept";
 

@@ -20,6 +20,12 @@ export interface TestTerminal {
   readonly isTTY?: boolean;
   /** Is given each part of the output, and a way to interrupt. */
   readonly onWrite?: (part: string, interrupt: () => void) => void;
+  /** Interrupts once what is said of a run matches. */
+  readonly interruptAt?: RegExp;
+  readonly workingFolder?: string;
+  readonly calledAs?: string;
+  /** Takes programs that a command runs, and gives their exit codes. */
+  readonly runNode?: Surroundings["runNode"];
 }
 
 /** Runs the program as from a command line. */
@@ -42,17 +48,27 @@ export async function runOn(terminal: TestTerminal, ...words: string[]): Promise
     exit: (given) => void (code = given),
   };
   const surroundings: Surroundings = {
-    status: { isTTY: terminal.isTTY, write: (part) => (status += part) },
+    status: {
+      isTTY: terminal.isTTY,
+      write: (part) => {
+        status += part;
+        if (terminal.interruptAt?.test(part)) interrupt();
+      },
+    },
     interrupts: {
       on: (_, listener) => listeners.add(listener),
       off: (_, listener) => listeners.delete(listener),
     },
     quit: (given) => void (code = given),
     now: () => performance.now(),
+    date: () => new Date(2026, 10, 22, 9, 5, 7),
+    workingFolder: terminal.workingFolder ?? tmpdir(),
+    calledAs: terminal.calledAs,
+    runNode: terminal.runNode ?? (() => Promise.reject(new Error("no program is to be run"))),
   };
-  const command = program(output, surroundings);
+  const command = await program(words, output, surroundings);
   for (const each of [command, ...command.commands]) {
-    each.exitOverride().configureOutput({ writeErr: () => {}, writeOut: (out) => (text += out) });
+    each.exitOverride().configureOutput({ writeErr: () => {}, writeOut: write });
   }
   await command.parseAsync(["node", "moiety", ...words]);
   expect([...listeners]).toEqual([]);

@@ -1,78 +1,74 @@
-import { ConfigError, MoietyError } from "@moiety/core";
+import { ConfigError } from "@moiety/core";
 import { writeFileAtomically } from "./atomic-file.ts";
-import type { BackendChoice, OpenedBackend } from "moiety/open-backend";
 import type { Experiment, ExperimentContext } from "./experiment-context.ts";
+import { runExperiment } from "./experiment.ts";
+import { type RunFigures, figuresOf } from "./figures.ts";
 import { createRunFolder, datedFolder, existingRunFolder } from "./folder.ts";
 import { introduction } from "./introduction.ts";
 import { readMetrics } from "./metrics.ts";
-import { parseOptions } from "./options.ts";
-import type { Options } from "./options.ts";
+import type { TrainOptions } from "./options.ts";
 import type { ProgressOutput } from "./progress.ts";
 import { reportPage } from "./report/report.ts";
+import { refuseOtherSettings } from "./resumed-settings.ts";
 import type { ExperimentResult } from "./result.ts";
 import { createRunLog } from "./run-log.ts";
-import { refuseOtherSettings } from "./resumed-settings.ts";
-import { newSettings } from "./settings.ts";
-import type { Settings } from "./settings.ts";
 import { readSettings, writeSettings } from "./settings-file.ts";
+import { type Settings, newSettings } from "./settings.ts";
 import { summarise } from "./summary.ts";
 import { resultTable } from "./table.ts";
 import { loadText } from "./text.ts";
 import { tryOut } from "./try-out.ts";
+import type { Worker, WorkerChoice } from "./worker.ts";
 
-/** What a command meets of the world. */
-export interface Surroundings {
-  /** Takes the help and the final table. */
-  readonly output: { write(text: string): unknown };
-  /** Takes the progress line and errors. */
+/** What a run meets of the world. */
+export interface TrainSurroundings {
+  /** Takes what is said of the run while it goes on. */
   readonly progress: ProgressOutput;
-  /** Aborts at Ctrl-C. */
+  /** When it aborts, the step under way is finished and everything is saved. */
   readonly signal: AbortSignal;
-  /** Milliseconds since some moment. */
-  readonly now: () => number;
-  /** The time of day, for the name of a folder. */
-  readonly date: () => Date;
+  /** Where `runs/` lies. */
   readonly workingFolder: string;
-  /** Makes the backend that the run computes on. */
-  open(choice: BackendChoice): Promise<OpenedBackend>;
+  /** Milliseconds since some moment. */
+  now(): number;
+  /** The time of day, for the name of a folder. */
+  date(): Date;
+  /** Makes the backend that the run computes on. @throws ConfigError for a choice that is none */
+  open(choice: WorkerChoice): Promise<Worker>;
+}
+
+/** What a run came to. */
+export interface TrainedRun {
+  readonly figures: RunFigures;
+  /** The same for a terminal: a table, with what it says in sentences. */
+  readonly table: string;
 }
 
 /**
- * Runs a command line to its end.
+ * Trains a sparse language model, a dense one, and one whose experts go by a fixed hash of the byte,
+ * of equal active parameters, on the same bytes of real text, and compares them; or goes on with
+ * that. Models, records and a report are left in the run's folder.
  *
- * @param words the words after the program's name.
- * @returns the exit code: 0, or 1 after an error that has been shown on one line. Errors that are
- *   none of Moiety's own are thrown.
+ * @throws ConfigError, FormatError, NumericError, on one line
  */
-export async function runCommand(
-  words: readonly string[],
-  surroundings: Surroundings,
-  experiment: Experiment,
-): Promise<number> {
-  try {
-    const options = parseOptions(words, (text) => surroundings.output.write(text));
-    if (options !== null) await runExperiment(options, surroundings, experiment);
-    return 0;
-  } catch (error) {
-    if (!(error instanceof MoietyError)) throw error;
-    surroundings.progress.write(`error: ${error.message.replace(/\s*\n\s*/g, " ")}\n`);
-    return 1;
-  }
+export function train(options: TrainOptions, surroundings: TrainSurroundings): Promise<TrainedRun> {
+  return trainBy(runExperiment, options, surroundings);
 }
 
-async function runExperiment(
-  options: Options,
-  surroundings: Surroundings,
+/** Takes a run of any experiment from its options to its report. */
+export async function trainBy(
   experiment: Experiment,
-): Promise<void> {
-  const kept = options.resume === undefined ? undefined : resumeRun(options);
+  options: TrainOptions,
+  surroundings: TrainSurroundings,
+): Promise<TrainedRun> {
+  const kept = options.resume === undefined ? undefined : resumeRun(options.resume, options);
   const { backend: name } = kept?.settings ?? newSettings(options);
   const opened = await surroundings.open({ name, threads: options.threads });
   try {
     const run = kept ?? (await startRun(options, opened, surroundings));
-    for (const line of [opened.line, ...introduction(run)])
-      surroundings.progress.write(`${line}\n`);
-    await runIn({ ...run, opened, stopAfter: options.stopAfter ?? null }, surroundings, experiment);
+    const lines = [opened.line, ...introduction(run)];
+    for (const line of lines) surroundings.progress.write(`${line}\n`);
+    const stopAfter = options.stopAfter ?? null;
+    return await runIn({ ...run, opened, stopAfter }, surroundings, experiment);
   } finally {
     await opened.backend.dispose();
   }
@@ -80,9 +76,9 @@ async function runExperiment(
 
 async function runIn(
   context: Run & Pick<ExperimentContext, "opened" | "stopAfter">,
-  { output, progress, signal, now }: Surroundings,
+  { progress, signal, now }: TrainSurroundings,
   experiment: Experiment,
-): Promise<void> {
+): Promise<TrainedRun> {
   const log = createRunLog(context, progress, now);
   const told = (): void =>
     log.note("stopping after this step and saving; interrupt again to quit without saving");
@@ -99,19 +95,19 @@ async function runIn(
   const summary = summarise(result);
   const records = readMetrics(folder.metrics, result.stepsDone);
   writeFileAtomically(folder.report, reportPage(result, summary, records));
-  output.write(`\n${resultTable(result, summary)}\nreport: ${folder.report}\n`);
-  if (result.stepsDone < result.steps) {
-    output.write(`go on with: npm start -- --resume ${quoted(folder.path)}\n`);
-  }
+  return {
+    figures: figuresOf(result, summary, folder),
+    table: resultTable(result, summary),
+  };
 }
 
 type Run = Pick<ExperimentContext, "settings" | "text" | "folder">;
 
 /** Makes the folder last, so that nothing is left behind by options that do not hold. */
 async function startRun(
-  options: Options,
-  { name, backend }: OpenedBackend,
-  { date, workingFolder }: Surroundings,
+  options: TrainOptions,
+  { name, backend }: Worker,
+  { date, workingFolder }: TrainSurroundings,
 ): Promise<Run> {
   const chosen = newSettings({ ...options, backend: name });
   const text = loadText(options.text ?? null, chosen.training.sequenceLength);
@@ -122,8 +118,8 @@ async function startRun(
   return { settings, text, folder };
 }
 
-function resumeRun(options: Options): Run {
-  const folder = existingRunFolder(options.resume ?? "");
+function resumeRun(path: string, options: TrainOptions): Run {
+  const folder = existingRunFolder(path);
   const settings = readSettings(folder.settings);
   refuseOtherSettings(options, settings, folder.path);
   const text = loadText(settings.text, settings.training.sequenceLength);
@@ -137,8 +133,4 @@ function resumeRun(options: Options): Run {
     );
   }
   return { settings, text, folder };
-}
-
-function quoted(path: string): string {
-  return /^[\w./:@%+-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
 }

@@ -1,4 +1,0 @@
-import { runExperiment } from "./experiment.ts";
-import { runProgram } from "./program.ts";
-
-await runProgram(runExperiment);
