@@ -21,7 +21,7 @@ Other options go to the benchmark; bench/README.md in the repository tells of th
 Examples:
   moiety bench                            kernels, then webgpu
   moiety bench moe --json rows.json       MoE layers on the CPU, beside onnxruntime
-  moiety bench generate --formats q4      whole models on the CPU, beside llama.cpp
+  moiety bench generate --layers 1        whole models on the CPU, beside llama.cpp
   moiety bench kernels --backend wasm --samples 5`;
 
 /** `moiety bench`: the benchmarks of the repository. */

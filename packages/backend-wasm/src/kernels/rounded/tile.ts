@@ -57,13 +57,12 @@ function defineTile(height: number, halves: boolean): Subroutine {
       const low = body.let(I8x16.splat(15));
       body.repeat(() => {
         const totals = (halves ? addHalves : addBytes)(body, rows, codes, low);
+        const scale = [0, 1].map((half) => body.let(F32x4.load(scales, half * 16)));
         for (const [index, row] of rows.entries()) {
           const step = body.let(F32x4.loadSplat(row, ROUNDED.step));
           for (const half of [0, 1]) {
-            const [sum, total] = [sums[index]?.[half], totals[index]?.[half]];
-            if (!sum || !total) continue;
-            const scale = body.let(step.mul(F32x4.load(scales, half * 16)));
-            body.set(sum, body.madd(total, scale, sum));
+            const [sum, total, own] = [sums[index]?.[half], totals[index]?.[half], scale[half]];
+            if (sum && total && own) body.set(sum, body.madd(total, step.mul(own), sum));
           }
           body.increment(row, ROUNDED.bytes);
         }
