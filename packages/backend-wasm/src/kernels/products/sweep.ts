@@ -193,10 +193,10 @@ function fetchedPanel(
   };
 }
 
-/** Where the rows of a tile begin. */
-function rowStarts(
+/** Where `height` rows of a job begin, from `row` on. */
+export function rowStarts(
   body: Body,
-  { leftStride, gathered }: Arguments<ProductParameters>,
+  { leftStride, gathered }: Pick<Arguments<ProductParameters>, "leftStride" | "gathered">,
   left: I32,
   row: I32,
   height: number,

@@ -79,7 +79,8 @@ const WORDS = [
   "blockBytes",
 ] as const;
 
-type Word = (typeof WORDS)[number];
+/** What routines must know of matrices: bytes, counts and flags. */
+export type Word = (typeof WORDS)[number];
 
 /** A word of the matrices at an address. */
 export function matrixWord(body: Body, matrix: I32, word: Word): I32 {

@@ -1,28 +1,17 @@
 import type { Body } from "../../emit/body.ts";
 import { I32 } from "../../emit/scalars.ts";
 import type { KernelCall } from "../../kernel.ts";
-import { type Routine, defineRoutine } from "../../routine.ts";
+import type { Routine } from "../../routine.ts";
 import {
   type CodesMatrix,
   PANEL,
   blockBytes,
   blocksOf,
-  columnOfLane,
   matrixWord,
   panelsOf,
-  storedColumn,
   writeMatrix,
 } from "./matrix.ts";
-
-const PARAMETERS = {
-  /** What `writeMatrix` wrote. */
-  matrix: I32,
-  codes: I32,
-  to: I32,
-  /** Panels of a matrix, and blocks of a panel. */
-  panels: I32,
-  blocks: I32,
-} as const;
+import { type PACK_PARAMETERS, type PackedColumn, definePanelPack } from "./pack-panels.ts";
 
 /** Turns the zero point 128 into 0, and so makes codes signed. */
 const SIGN = 0x80;
@@ -35,36 +24,15 @@ const FOUR_STEPS: number = (4 * PANEL) / 2;
  * the low halves, those of k + 2 and k + 3 the high ones, columns c and c + 4 side by side: so they
  * come out in order.
  */
-const packCodes: Routine<typeof PARAMETERS> = /*#__PURE__*/ defineRoutine(
-  "packCodes",
-  PARAMETERS,
-  (body, { matrix, codes, to, panels, blocks }, task) => {
-    const panel = body.let(task.remU(panels));
-    const source = body.let(
-      codes.add(task.divU(panels).mul(matrixWord(body, matrix, "matrixBytes"))),
-    );
-    const bytes = body.let(blocks.mul(matrixWord(body, matrix, "blockBytes")));
-    const target = body.let(to.add(task.mul(bytes)));
-    body.fillBytes(target, 0, bytes);
-    for (let lane = 0; lane < PANEL; lane++) {
-      const column = columnOfLane(body, matrix, panel, lane);
-      body.if(column.ltU(matrixWord(body, matrix, "columns")), () => {
-        const stored = storedColumn(body, matrix, column, lane);
-        packColumn(body, matrix, stored, source, target, lane);
-      });
-    }
-  },
-);
+const packCodes: Routine<typeof PACK_PARAMETERS> = /*#__PURE__*/ definePanelPack({
+  name: "packCodes",
+  matrixBytes: "matrixBytes",
+  blockBytes: (body, matrix) => matrixWord(body, matrix, "blockBytes"),
+  packColumn,
+});
 
 /** All ks of the column of one lane. */
-function packColumn(
-  body: Body,
-  matrix: I32,
-  stored: I32,
-  source: I32,
-  to: I32,
-  lane: number,
-): void {
+function packColumn(body: Body, { matrix, stored, source, target: to, lane }: PackedColumn): void {
   const half = PANEL / 2;
   const turn = 2 * (lane % half) + Math.trunc(lane / half);
   const code = body.let(stored.mul(matrixWord(body, matrix, "columnCodes")));
@@ -108,7 +76,7 @@ export function packCodesOf(call: KernelCall, matrix: CodesMatrix): PackedCodes 
   const held = matrix.format.startsWith("q8") ? "bytes" : "halves";
   const name = ["codes", held, inner, stored, transposed, columns, step, ...kinds].join();
   const address = call.derived(codes, name, matrices * matrixBytes, (to) => {
-    const args = { matrix: writeMatrix(call, matrix), codes: codes.address, to, panels, blocks };
+    const args = { matrix: writeMatrix(call, matrix), from: codes.address, to, panels, blocks };
     call.launch(packCodes, args, matrices * panels);
   });
   return { address, panelBytes, matrixBytes, columns: matrix.kinds ? panels * PANEL : columns };

@@ -17,6 +17,7 @@ import {
   type ProductDefinition,
   type ProductParameters,
   PRODUCT_PARAMETERS,
+  rowStarts,
 } from "../products/sweep.ts";
 import { addPanel, planTiles } from "../products/tile-plan.ts";
 import { PANEL_ROW_BYTES } from "../products/tile.ts";
@@ -126,7 +127,8 @@ function addFewRows(
   body.if(byColumns.and(inner.remU(STEPS).eq(0)), () => {
     for (let height = 1; height <= FEW_ROWS; height++) {
       body.if(job.rows.eq(height), () => {
-        const rows = rowAddresses(body, args, job, height);
+        const left = jobWord(body, job.address, "left");
+        const rows = rowStarts(body, args, left, I32.const(0), height);
         body.while(
           () => panel.add(WIDE).mul(PANEL).leU(job.columns),
           () => {
@@ -170,21 +172,6 @@ function addWide(
       columns: undefined,
       group,
     });
-  });
-}
-
-/** Where the rows of a job begin. */
-function rowAddresses(
-  body: Body,
-  { gathered, leftStride }: Pick<Arguments<ProductParameters>, "gathered" | "leftStride">,
-  { address }: CodesJob,
-  height: number,
-): I32[] {
-  const left = jobWord(body, address, "left");
-  return Array.from({ length: height }, (_, row) => {
-    const start = body.let(left.add(leftStride.mul(row)));
-    body.if(gathered, () => body.set(start, I32.load(left, row * 4)));
-    return start;
   });
 }
 

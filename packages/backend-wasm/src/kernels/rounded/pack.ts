@@ -1,16 +1,15 @@
 import { I32 } from "../../emit/scalars.ts";
 import type { KernelCall } from "../../kernel.ts";
-import { type Routine, defineRoutine } from "../../routine.ts";
+import type { Routine } from "../../routine.ts";
 import {
   type CodesMatrix,
   PANEL,
   blocksOf,
-  columnOfLane,
   matrixWord,
   panelsOf,
-  storedColumn,
   writeMatrix,
 } from "../quantized/matrix.ts";
+import { type PACK_PARAMETERS, definePanelPack } from "../quantized/pack-panels.ts";
 import { BLOCK } from "./rows.ts";
 
 /** Numbers of a row that meet codes at once. */
@@ -27,91 +26,55 @@ export function groupBytes(halves: boolean): number {
   return (GROUP * PANEL) / (halves ? 2 : 1);
 }
 
-const PARAMETERS = {
-  /** What `writeMatrix` wrote. */
-  matrix: I32,
-  /** Address of the codes or scales, and where they go. */
-  from: I32,
-  to: I32,
-  /** Panels of a matrix, and blocks of a panel. */
-  panels: I32,
-  blocks: I32,
-} as const;
-
 /**
  * Packs the codes of one panel: groups of 4 ks, those of lanes 0 … 3 and of lanes 4 … 7 side by side,
  * each column's four codes together. Of 4-bit codes lanes 4 … 7 are the high halves of the same bytes.
  */
-const packCodes: Routine<typeof PARAMETERS> = /*#__PURE__*/ defineRoutine(
-  "packRoundedCodes",
-  PARAMETERS,
-  (body, { matrix, from, to, panels, blocks }, task) => {
+const packCodes: Routine<typeof PACK_PARAMETERS> = /*#__PURE__*/ definePanelPack({
+  name: "packRoundedCodes",
+  matrixBytes: "matrixBytes",
+  blockBytes: (body, matrix) => matrixWord(body, matrix, "blockBytes"),
+  packColumn(body, { matrix, lane, stored, source, target }) {
     const halves = matrixWord(body, matrix, "kind");
     const shift = body.let(I32.const(4).select(halves, I32.const(5)));
-    const panel = body.let(task.remU(panels));
-    const source = body.let(
-      from.add(task.divU(panels).mul(matrixWord(body, matrix, "matrixBytes"))),
-    );
-    const bytes = body.let(blocks.mul(matrixWord(body, matrix, "blockBytes")));
-    const target = body.let(to.add(task.mul(bytes)));
-    const inner = matrixWord(body, matrix, "inner");
-    body.fillBytes(target, 0, bytes);
-    for (let lane = 0; lane < PANEL; lane++) {
-      const column = columnOfLane(body, matrix, panel, lane);
-      const [half, turn] = [Math.trunc(lane / LANES), lane % LANES];
-      body.if(column.ltU(matrixWord(body, matrix, "columns")), () => {
-        const stored = storedColumn(body, matrix, column, lane);
-        const code = body.let(stored.mul(matrixWord(body, matrix, "columnCodes")));
-        body.for(0, inner, 1, (k) => {
-          const place = body.let(target.add(k.shrU(2).shl(shift)).add(k.and(GROUP - 1)));
-          body.if(
-            halves,
-            () => {
-              const byte = I32.load8U(source.add(code.shrU(1)));
-              const number = byte
-                .shrU(code.and(1).shl(2))
-                .and(15)
-                .shl(half * 4);
-              const offset = turn * GROUP;
-              body.store8(place, I32.load8U(place, offset).or(number), offset);
-            },
-            () => {
-              const offset = (half * LANES + turn) * GROUP;
-              body.store8(place, I32.load8U(source.add(code)), offset);
-            },
-          );
-          body.increment(code, 1);
-        });
-      });
-    }
+    const [half, turn] = [Math.trunc(lane / LANES), lane % LANES];
+    const code = body.let(stored.mul(matrixWord(body, matrix, "columnCodes")));
+    body.for(0, matrixWord(body, matrix, "inner"), 1, (k) => {
+      const place = body.let(target.add(k.shrU(2).shl(shift)).add(k.and(GROUP - 1)));
+      body.if(
+        halves,
+        () => {
+          const byte = I32.load8U(source.add(code.shrU(1)));
+          const number = byte
+            .shrU(code.and(1).shl(2))
+            .and(15)
+            .shl(half * 4);
+          const offset = turn * GROUP;
+          body.store8(place, I32.load8U(place, offset).or(number), offset);
+        },
+        () => {
+          const offset = (half * LANES + turn) * GROUP;
+          body.store8(place, I32.load8U(source.add(code)), offset);
+        },
+      );
+      body.increment(code, 1);
+    });
   },
-);
+});
 
-/** Packs the scales of one panel: of each block those of its lanes, 0 where there is no column. */
-const packScales: Routine<typeof PARAMETERS> = /*#__PURE__*/ defineRoutine(
-  "packRoundedScales",
-  PARAMETERS,
-  (body, { matrix, from, to, panels, blocks }, task) => {
-    const panel = body.let(task.remU(panels));
-    const source = body.let(
-      from.add(task.divU(panels).mul(matrixWord(body, matrix, "scalesMatrix"))),
-    );
-    const bytes = body.let(blocks.mul(SCALES_BYTES));
-    const target = body.let(to.add(task.mul(bytes)));
-    body.fillBytes(target, 0, bytes);
-    for (let lane = 0; lane < PANEL; lane++) {
-      const column = columnOfLane(body, matrix, panel, lane);
-      body.if(column.ltU(matrixWord(body, matrix, "columns")), () => {
-        const stored = storedColumn(body, matrix, column, lane);
-        const row = body.let(source.add(stored.mul(matrixWord(body, matrix, "scalesRow"))));
-        body.for(0, blocks, 1, (block) => {
-          const place = target.add(block.mul(SCALES_BYTES));
-          body.store(place, I32.load(row.add(block.shl(2))), lane * 4);
-        });
-      });
-    }
+/** Packs the scales of one panel: of each block those of its lanes. */
+const packScales: Routine<typeof PACK_PARAMETERS> = /*#__PURE__*/ definePanelPack({
+  name: "packRoundedScales",
+  matrixBytes: "scalesMatrix",
+  blockBytes: () => I32.const(SCALES_BYTES),
+  packColumn(body, { matrix, lane, stored, source, target, blocks }) {
+    const row = body.let(source.add(stored.mul(matrixWord(body, matrix, "scalesRow"))));
+    body.for(0, blocks, 1, (block) => {
+      const place = target.add(block.mul(SCALES_BYTES));
+      body.store(place, I32.load(row.add(block.shl(2))), lane * 4);
+    });
   },
-);
+});
 
 /** Codes and scales in panels, those of a matrix one after the other. */
 export interface PackedBlocks {

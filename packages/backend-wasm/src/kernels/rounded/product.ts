@@ -17,6 +17,7 @@ import {
   type ProductDefinition,
   type ProductParameters,
   PRODUCT_PARAMETERS,
+  rowStarts,
 } from "../products/sweep.ts";
 import { type CodesMatrix, PANEL, blocksOf } from "../quantized/matrix.ts";
 import { GROUPS, type PackedBlocks, SCALES_BYTES, groupBytes, holdsHalves } from "./pack.ts";
@@ -123,7 +124,7 @@ function addTile(
     body.set(height, height.minU(I32.const(most)));
     for (let count = 1; count <= most; count++) {
       body.if(height.eq(count), () => {
-        const rows = rowAddresses(body, args, job, start, count);
+        const rows = rowStarts(body, args, jobWord(body, job, "left"), start, count);
         body.if(
           args.blocks,
           () => callTile(body, held, { ...panel, blocks: args.blocks, rows }),
@@ -137,24 +138,6 @@ function addTile(
     () => run("halves"),
     () => run("bytes"),
   );
-}
-
-/** Where rows of a job begin. */
-function rowAddresses(
-  body: Body,
-  { gathered, leftStride }: Pick<Arguments<ProductParameters>, "gathered" | "leftStride">,
-  job: I32,
-  start: I32,
-  height: number,
-): I32[] {
-  const left = jobWord(body, job, "left");
-  const step = body.let(I32.const(4).select(gathered, leftStride));
-  body.increment(left, start.mul(step));
-  return Array.from({ length: height }, (_, row) => {
-    const address = body.let(left.add(step.mul(row)));
-    body.if(gathered, () => body.set(address, I32.load(address)));
-    return address;
-  });
 }
 
 /** Runs a product over all its segments, whose `right` is not looked at; their rows are rounded. */
