@@ -1,6 +1,7 @@
 import { type Backend, type Capabilities, type DType, ConfigError } from "@moiety/core";
 import type { ConformanceCase, Extension, Profile } from "./case.ts";
 import { PROFILES } from "./case.ts";
+import { excusedFromInvariance } from "./excuse.ts";
 
 /** Whether a profile contains a case. */
 function contains(profile: Profile, testCase: ConformanceCase): boolean {
@@ -99,7 +100,7 @@ function unclaimedExtension(
       if (capabilities.determinism === "bitwise") return undefined;
       return `the manifest's determinism is "${capabilities.determinism}"`;
     case "batch-invariant":
-      return capabilities.batchInvariant ? undefined : "the manifest is not batchInvariant";
+      return excusedFromInvariance(capabilities);
     case "f16":
       return capabilities.dtypes.includes("f16") ? undefined : "the manifest has no f16";
     case "quantised":

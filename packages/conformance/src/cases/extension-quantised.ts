@@ -20,7 +20,7 @@ import {
   ffnHosts,
 } from "./l3-ffn-support.ts";
 import { at, caseOf, holds, mapped, observed, pickRows, staysInRow } from "./l3-support.ts";
-import { FORMATS, lacks, quantised, ranAsClaimed } from "./quantised-support.ts";
+import { FORMATS, lacks, lacksInvariant, quantised, ranAsClaimed } from "./quantised-support.ts";
 
 const expertCase = (
   format: QuantizedFormat,
@@ -182,11 +182,7 @@ const casesOf = (format: QuantizedFormat): readonly ConformanceCase[] => [
     "batch-invariant",
     `a token's bits do not depend on its batch where experts are held in ${format}`,
     (test) => sameInBatch(test, format),
-    {
-      unsupported: (capabilities) =>
-        lacks(format, capabilities) ??
-        (capabilities.batchInvariant ? undefined : "the manifest is not batchInvariant"),
-    },
+    { unsupported: lacksInvariant(format) },
   ),
   expertCase(
     format,

@@ -14,7 +14,7 @@ import {
   ffn,
 } from "./l3-ffn-support.ts";
 import { at, caseOf, holds, observed, pickRows, staysInRow } from "./l3-support.ts";
-import { lacks, ranAsClaimed } from "./quantised-support.ts";
+import { lacks, lacksInvariant, ranAsClaimed } from "./quantised-support.ts";
 import { ROUNDED_SHAPE, byParts, decidedHosts } from "./rounded-ffn.ts";
 import { ROUNDING_FORMATS, ROUND_OPS } from "./rounded-support.ts";
 
@@ -144,11 +144,7 @@ const casesOf = (format: ProductFormat): readonly ConformanceCase[] => [
     "batch-invariant",
     `a token's bits do not depend on its batch where experts are held in ${format}`,
     (test) => sameInBatch(test, format),
-    {
-      unsupported: (capabilities) =>
-        lacks(format, capabilities) ??
-        (capabilities.batchInvariant ? undefined : "the manifest is not batchInvariant"),
-    },
+    { unsupported: lacksInvariant(format) },
   ),
   roundedCase(
     format,

@@ -9,6 +9,7 @@ import {
   storedFormat,
 } from "@moiety/core";
 import type { CaseContext, ConformanceCase, ProgramRun } from "../case.ts";
+import { excusedFromInvariance } from "../excuse.ts";
 import { GRADIENT_OPS, gradientsHold } from "./grad-support.ts";
 import { extremeCases } from "./l3-linear-codes.ts";
 import {
@@ -161,8 +162,7 @@ const heldCasesOf = (holding: Holding): readonly ConformanceCase[] => [
     (test) => sameInBatch(test, holding),
     {
       unsupported: (capabilities) =>
-        holding.unsupported?.(capabilities) ??
-        (capabilities.batchInvariant ? undefined : "the manifest is not batchInvariant"),
+        holding.unsupported?.(capabilities) ?? excusedFromInvariance(capabilities),
     },
   ),
   linearCase(

@@ -8,6 +8,7 @@ import {
   storedFormat,
 } from "@moiety/core";
 import type { CaseContext, ConformanceCase } from "../case.ts";
+import { excusedFromInvariance } from "../excuse.ts";
 import { type HostTensor, generated, hostTensor } from "../host-tensor.ts";
 
 /** Every format of this version of the contract in which weights are stored. */
@@ -26,6 +27,11 @@ export function lacks(
   return formats.includes(stored) && dtypes.includes("u8")
     ? undefined
     : `the manifest does not have the format ${stored}`;
+}
+
+/** The same for cases on how a token's bits depend on its batch. */
+export function lacksInvariant(format: ProductFormat): NonNullable<ConformanceCase["unsupported"]> {
+  return (capabilities) => lacks(format, capabilities) ?? excusedFromInvariance(capabilities);
 }
 
 /** The same for cases that need several, perhaps none. */
