@@ -225,13 +225,15 @@ describe("a kernel that fails", () => {
   it("does not hang where a worker never comes back", async () => {
     const workers = watchWorkers();
     const { memory, host, team } = await start([meet], 2, 2000);
-    // The worker sleeps, so that the caller has the first task.
-    await wait(50);
     const { address } = memory.allocate(32);
     host.view.setInt32(address, 0, true);
     const before = performance.now();
     const run = (): void => {
-      host.launch(meet, { to: address, threads: 2, ...meeting, endless: 2 }, 2);
+      host.launch(meet, { to: address, threads: 2, ...meeting, endless: 1 }, 2);
+      // The endless task is the worker's: it comes while this thread is not there yet.
+      while (memory.view.getInt32(address, true) === 0) {
+        if (performance.now() > before + 10_000) throw new Error("no worker came");
+      }
       host.settle();
     };
     expect(thrown(run).message).toMatch(/meet: .*did not come back within 2000 ms/);
