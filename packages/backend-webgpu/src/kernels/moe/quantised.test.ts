@@ -23,22 +23,25 @@ describe.skipIf(!gpu.available)("moeFfn of codes, registers", PATIENCE, () => {
     pair.agree((backend) => run(backend, layer), 5e-6);
 
   it.each(productFormats)("agrees: %s", async (format) => {
-    for (const tokens of [1, 5, 20]) {
+    for (const tokens of [1, 20]) {
       expect(await agrees({ ...blocks, tokens, format })).toBeUndefined();
-      expect(
-        await agrees({ ...blocks, tokens, format, biases: true, inputWeights: true }),
-      ).toBeUndefined();
     }
+    const weighted = { ...blocks, tokens: 5, format, biases: true, inputWeights: true };
+    expect(await agrees(weighted)).toBeUndefined();
     expect(pair.gpu.record()["moeFfn"]?.decomposed).toBe(0);
   });
 
   it.each(STORED)("agrees on transposed and interleaved banks: %s", async (format) => {
     const kinds = descriptors.filter(([name]) => /^geluTanh|gpt-oss/.test(name));
-    for (const [, descriptor] of kinds) {
-      for (const tokens of [3, 17]) {
-        const layer = { ...blocks, tokens, format, descriptor, biases: true };
-        expect(await agrees(layer)).toBeUndefined();
-      }
+    for (const [index, [, descriptor]] of kinds.entries()) {
+      const layer = {
+        ...blocks,
+        tokens: index % 2 === 0 ? 3 : 17,
+        format,
+        descriptor,
+        biases: true,
+      };
+      expect(await agrees(layer)).toBeUndefined();
     }
   });
 
@@ -65,7 +68,7 @@ describe.skipIf(!gpu.available)("moeFfn of codes, any order", PATIENCE, () => {
 });
 
 describe.skipIf(!gpu.available)("moeFfn of codes", PATIENCE, () => {
-  it.each(["q8_row", "q4_block32", "mxfp4"] as const)(
+  it.each(["q8_row", "mxfp4"] as const)(
     "gives the same bits through workgroup memory and through registers: %s",
     async (format) => {
       const ways = await Promise.all([
@@ -119,19 +122,22 @@ describe.skipIf(!gpu.available)("moeFfn of codes", PATIENCE, () => {
     await pair.dispose();
   });
 
-  it.each(productFormats)("never holds the numbers of the weights: %s", async (format) => {
-    for (const tokens of [4, 20]) {
-      const backend = await create({ tiling: "registers" });
-      const layer: Layer = { ...small, experts: 8, hidden: 256, inner: 256, tokens, format };
-      const inputs = inputsOf(backend, layer);
-      await runOn(inputs, layer).read();
-      const { liveBytes, peakBytes } = backend.statistics();
-      expect(backend.record()["moeFfn"]).toMatchObject({ decomposed: 0 });
-      // All three matrices of every expert in f32.
-      expect(peakBytes).toBeLessThan(layer.experts * 3 * layer.hidden * layer.inner * 4);
-      // Tokens and activations alone are added to what the inputs take.
-      expect(peakBytes - liveBytes).toBeLessThan(tokens * layer.choices * 4 * 1024 * 4);
-      await backend.dispose();
-    }
-  });
+  it.each(["q8_row", "mxfp4", "q4_block32_a8"] as const)(
+    "never holds the numbers of the weights: %s",
+    async (format) => {
+      for (const tokens of [4, 20]) {
+        const backend = await create({ tiling: "registers" });
+        const layer: Layer = { ...small, experts: 8, hidden: 256, inner: 256, tokens, format };
+        const inputs = inputsOf(backend, layer);
+        await runOn(inputs, layer).read();
+        const { liveBytes, peakBytes } = backend.statistics();
+        expect(backend.record()["moeFfn"]).toMatchObject({ decomposed: 0 });
+        // All three matrices of every expert in f32.
+        expect(peakBytes).toBeLessThan(layer.experts * 3 * layer.hidden * layer.inner * 4);
+        // Tokens and activations alone are added to what the inputs take.
+        expect(peakBytes - liveBytes).toBeLessThan(tokens * layer.choices * 4 * 1024 * 4);
+        await backend.dispose();
+      }
+    },
+  );
 });
