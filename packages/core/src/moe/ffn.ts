@@ -4,15 +4,8 @@ import { ConfigError, ShapeError } from "../errors.ts";
 import { pullBack } from "../gradient.ts";
 import { type Op, defineOp } from "../op.ts";
 import { requireDType, requireFloat, requireSameDType } from "../ops/checks.ts";
-import { checkHeld, heldFormat, heldNumbers } from "../ops/held.ts";
-import {
-  add,
-  gatherRows,
-  groupedMatmul,
-  roundBlocks,
-  roundsActivations,
-  zerosLike,
-} from "../ops/index.ts";
+import { checkHeld, heldFormat, heldNumbers, heldRows } from "../ops/held.ts";
+import { add, gatherRows, groupedMatmul, roundsActivations, zerosLike } from "../ops/index.ts";
 import type { Tensor } from "../tensor.ts";
 import { type FfnDescriptor, type FfnWeights, activate, ffnSizes } from "./ffn-descriptor.ts";
 import { type Rows, combine, dispatch, gather, planChoices } from "./plan.ts";
@@ -260,8 +253,7 @@ export function bankRows(rows: Rows, weights: FfnWeights, descriptor: FfnDescrip
   ): Tensor => {
     const { format } = descriptor;
     const matrix = heldNumbers(held, scales, format, x.dtype as FloatDType);
-    const read = format && roundsActivations(format) ? roundBlocks(x) : x;
-    const values = groupedMatmul(read, matrix, offsets, order, layout);
+    const values = groupedMatmul(heldRows(x, format), matrix, offsets, order, layout);
     return bias ? add(values, gatherRows(bias, group)) : values;
   };
   const hidden = project(source, up, upScales, upBias, index);

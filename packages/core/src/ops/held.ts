@@ -9,9 +9,11 @@ import {
   checkQuantized,
   dequantize,
   productFormats,
+  roundsActivations,
   storedFormat,
   valueShape,
 } from "./quantized.ts";
+import { roundBlocks } from "./round-blocks.ts";
 
 /**
  * Checks how a weight of a product with `x` is held: in the dtype of `x`, in half floats, or in codes
@@ -61,6 +63,11 @@ export function heldNumbers(
   if (!format || !scales) return isHalf(weight) ? cast(weight, { dtype }) : weight;
   const shape = heldShape(weight.shape, format);
   return dequantize(weight, stopGradient(scales), { format: storedFormat(format), shape, dtype });
+}
+
+/** The rows that a product with such a weight reads: rounded where its format says so. */
+export function heldRows(x: Tensor, format: ProductFormat | undefined): Tensor {
+  return format && roundsActivations(format) ? roundBlocks(x) : x;
 }
 
 /** Whether weights are held in half floats. */

@@ -2,11 +2,10 @@ import type { FloatDType } from "../dtype.ts";
 import { type Op, defineOp } from "../op.ts";
 import type { Tensor } from "../tensor.ts";
 import { requireFloat, requireRank, shapeError } from "./checks.ts";
-import { checkHeld, heldFormat, heldNumbers, heldShape } from "./held.ts";
+import { checkHeld, heldFormat, heldNumbers, heldRows, heldShape } from "./held.ts";
 import { concat, slice } from "./layout.ts";
 import { matmul } from "./matmul.ts";
-import { type ProductFormat, roundsActivations } from "./quantized.ts";
-import { roundBlocks } from "./round-blocks.ts";
+import type { ProductFormat } from "./quantized.ts";
 
 /** Attributes of {@link linear}. */
 export interface LinearAttributes {
@@ -47,7 +46,7 @@ export const linear: Op<
   format: ([, weight], { format }) => heldFormat(weight, format),
   decompose([x, weight, scales], { format }) {
     if (heldFormat(weight, format) === undefined) return rowsTimes(x, weight);
-    const source = format && roundsActivations(format) ? roundBlocks(x) : x;
+    const source = heldRows(x, format);
     const [rows = 0, inner = 0] = heldShape(weight.shape, format);
     const step = Math.max(1, Math.floor(PIECE / Math.max(1, inner)));
     const numbers = (held: Tensor, scalesOfHeld?: Tensor): Tensor =>
