@@ -15,29 +15,39 @@ const WEIGHT_BYTES: Readonly<Record<Storage, number>> = {
 
 /**
  * What a step at least reads and computes: `tokens` new ones after `before` others, all experts of many
- * tokens and k of one, keys and values of all; logits of the last token alone.
+ * tokens and k of one, keys and values of all; of the last layer only these but for the last token, whose
+ * logits alone are wanted.
  */
-export function stepCost(
+export function stepCost(host: HostModel, tokens: number, before: number): Cost {
+  const { config, rest } = host;
+  const { hidden_size: hidden, num_hidden_layers: layers, vocab_size: vocab } = config;
+  const whole = layerCost(host, { tokens, before, asking: tokens });
+  const last = layerCost(host, { tokens, before, asking: 1 });
+  return {
+    bytes: (layers - 1) * whole.bytes + last.bytes + (vocab + tokens) * hidden * WEIGHT_BYTES[rest],
+    operations: (layers - 1) * whole.operations + last.operations + 2 * vocab * hidden,
+  };
+}
+
+/** A layer with keys and values of `tokens` more, of which the last ones, `asking`, go on. */
+function layerCost(
   { config, experts: storage, rest }: HostModel,
-  tokens: number,
-  before: number,
+  { tokens, before, asking }: Readonly<Record<"tokens" | "before" | "asking", number>>,
 ): Cost {
   const { hidden_size: hidden, intermediate_size: inner, num_experts: experts } = config;
-  const { num_experts_per_tok: topK, num_hidden_layers: layers, vocab_size: vocab } = config;
+  const { num_experts_per_tok: topK } = config;
   const [square, expert] = [hidden * hidden, 3 * hidden * inner];
-  const used = experts * (1 - (1 - topK / experts) ** tokens);
-  // Token i of the new ones attends to those before, to itself, and to i others.
-  const pairs = tokens * before + (tokens * (tokens + 1)) / 2;
-  const perLayer = {
+  const used = experts * (1 - (1 - topK / experts) ** asking);
+  const keys = before + tokens;
+  // The last of those that ask attends to all keys, each before it to one less.
+  const pairs = asking * keys - (asking * (asking - 1)) / 2;
+  const products = 2 * tokens * square + asking * (2 * square + experts * hidden + topK * expert);
+  return {
     bytes:
       4 * square * WEIGHT_BYTES[rest] +
       experts * hidden * FLOAT_BYTES +
       used * expert * WEIGHT_BYTES[storage] +
-      2 * (before + tokens) * hidden * FLOAT_BYTES,
-    operations: 2 * tokens * (4 * square + experts * hidden + topK * expert) + 4 * pairs * hidden,
-  };
-  return {
-    bytes: layers * perLayer.bytes + (vocab + tokens) * hidden * WEIGHT_BYTES[rest],
-    operations: layers * perLayer.operations + 2 * vocab * hidden,
+      2 * keys * hidden * FLOAT_BYTES,
+    operations: 2 * products + 4 * pairs * hidden,
   };
 }

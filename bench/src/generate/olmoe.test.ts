@@ -112,10 +112,19 @@ describe("stepCost", () => {
     },
   );
 
-  it("reads every expert once for many tokens", () => {
-    const few = stepCost(hostModel("q4", "same", SIZES), 512, 0).bytes;
-    const all = 2 * (64 * 3 * 2048 * 1024 * 0.625);
-    expect(few).toBeGreaterThan(all);
-    expect(few).toBeLessThan(1.5 * all);
+  it("takes many tokens through all experts of a layer, and the last one alone through the last layer's", () => {
+    const { bytes, operations } = stepCost(hostModel("q4", "same", SIZES), 512, 0);
+    const [square, expert, router, tokens] = [2048 * 2048, 3 * 2048 * 1024, 64 * 2048, 512];
+    const cache = 2 * tokens * 2048;
+    expect(bytes).toBeCloseTo(
+      0.625 * ((64 + 8) * expert + 2 * 4 * square + (256 + tokens) * 2048) +
+        2 * 4 * (router + cache),
+      -1,
+    );
+    const pairs = (tokens * (tokens + 1)) / 2;
+    const first = 2 * tokens * (4 * square + router + 8 * expert) + 4 * pairs * 2048;
+    const keysAndValues = 2 * tokens * 2 * square;
+    const last = 2 * (2 * square + router + 8 * expert) + 4 * tokens * 2048;
+    expect(operations).toBe(first + keysAndValues + last + 2 * 256 * 2048);
   });
 });

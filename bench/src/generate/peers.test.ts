@@ -18,17 +18,18 @@ describe("hostFor", () => {
   it("has the whole vocabulary and all layers in blocks, and less in float32", () => {
     const sizes = [...new Set(formats.map(storageOf))].map((experts) => {
       const { config } = hostFor(experts, "same", 3);
-      return [experts, config.num_hidden_layers, config.vocab_size];
+      return [experts, config.num_hidden_layers, config.num_experts, config.vocab_size];
     });
     expect(sizes).toEqual([
-      ["f32", 1, 8192],
-      ["q8", 3, 50304],
-      ["q4", 3, 50304],
+      ["f32", 2, 24, 8192],
+      ["q8", 3, 64, 50304],
+      ["q4", 3, 64, 50304],
     ]);
   });
 
   it("is told in words", () => {
     expect(textOf(hostFor("q4", "same", 2), "q4_32_a8")).toBe("q4_32_a8, 2 layers, V 50304");
     expect(textOf(hostFor("q8", "f16", 1), "q8_32")).toBe("q8_32, rest f16, 1 layer, V 50304");
+    expect(textOf(hostFor("f32", "same", 2), "f32")).toBe("f32, 2 layers, E 24, V 8192");
   });
 });

@@ -7,6 +7,7 @@ import {
   type GgufStorage,
   type HostModel,
   type RestFormat,
+  OLMOE,
   hostModel,
   olmoeMetadata,
   olmoeTensors,
@@ -16,10 +17,10 @@ import type { Continuer } from "./ours.ts";
 /** More steps than a race takes: runs that are not timed are among them. */
 export const MAX_NEW_TOKENS = 2048;
 /**
- * In float32 one layer's experts take 1.6 GB, and their packed copies as much: with one layer and fewer
- * tokens the model fits into the 4 GiB of a WebAssembly memory.
+ * In float32 one layer's experts take 1.6 GB, and their packed copies as much: with fewer experts and
+ * tokens two layers fit into the 4 GiB of a WebAssembly memory.
  */
-const FLOAT_LIMITS = { layers: 1, vocabulary: 8192 } as const;
+const FLOAT_LIMITS = { layers: 2, experts: 24, vocabulary: 8192 } as const;
 /** What llama.cpp calls the formats. */
 const GGUF_TYPES: Readonly<Record<Storage, GgufType>> = {
   f32: "F32",
@@ -33,6 +34,7 @@ export function hostFor(experts: ExpertStorage, rest: RestFormat, layers: number
   if (experts !== "f32") return hostModel(experts, rest, { num_hidden_layers: layers });
   return hostModel(experts, "same", {
     num_hidden_layers: Math.min(layers, FLOAT_LIMITS.layers),
+    num_experts: FLOAT_LIMITS.experts,
     vocab_size: FLOAT_LIMITS.vocabulary,
   });
 }
@@ -77,5 +79,7 @@ function storageText({ experts, rest }: GgufStorage): string {
 export function textOf({ config, experts, rest }: HostModel, format: Format): string {
   const layers = `${config.num_hidden_layers} ${config.num_hidden_layers === 1 ? "layer" : "layers"}`;
   const other = rest === experts ? "" : `rest ${rest}, `;
-  return `${format}, ${other}${layers}, V ${config.vocab_size}`;
+  const { num_experts: count } = config;
+  const fewer = count === OLMOE.num_experts ? "" : `E ${count}, `;
+  return `${format}, ${other}${layers}, ${fewer}V ${config.vocab_size}`;
 }

@@ -14,7 +14,8 @@ import { type ShapesOf, matrixParameter } from "@moiety/experts";
 import type { AttentionConfig } from "./attention-config.ts";
 import type { LayerCache } from "./cache.ts";
 import type { DecoderConfig } from "./config.ts";
-import { type Heads, groupedHeads, groupedShapes } from "./grouped-attention.ts";
+import { type HeadInput, type Heads, groupedHeads, groupedShapes } from "./grouped-attention.ts";
+import { lastOf } from "./last.ts";
 import { latentHeads, latentShapes } from "./latent-attention.ts";
 import type { AttentionParams, GroupedAttentionParams, LatentAttentionParams } from "./params.ts";
 import { projection } from "./project.ts";
@@ -29,11 +30,13 @@ export interface AttentionContext {
   readonly mask?: Tensor | undefined;
   /** Earlier keys and values, which the new ones are written behind. */
   readonly cache?: LayerCache | undefined;
+  /** Whether only the last token asks. False unless given. */
+  readonly lastOnly?: boolean | undefined;
 }
 
 /** What self-attention gives. */
 export interface AttentionResult {
-  /** `[B, T, H]`. */
+  /** `[B, T, H]`; where only the last token asks, `[B, 1, H]`. */
   readonly output: Tensor;
   /** The cache with the new keys and values in it, where one was given. */
   readonly cache: LayerCache | undefined;
@@ -112,8 +115,11 @@ export function attend(
   context: AttentionContext,
 ): AttentionResult {
   const [batch = 0, tokens = 0] = x.shape;
-  const { position, mask, rotary } = context;
-  const { query, key, value } = headsOf(parts, sizes, params, x, rotary);
+  const { position, mask, rotary, lastOnly } = context;
+  const all = { x, rotary };
+  const asking = lastOnly ? lastInput(all) : all;
+  const { query, key, value } = headsOf(parts, sizes, params, all, asking);
+  const [, queries = 0] = query.shape;
   const starts = [0, position, 0, 0];
   const cache = context.cache && {
     keys: writeSlice(context.cache.keys, key, { starts }),
@@ -127,8 +133,13 @@ export function attend(
     cache?.values ?? value,
     mask,
     params.sinks,
-    { causal: true, scale, position, ...(window !== undefined && { window }) },
-  ).reshape([batch, tokens, parts.numAttentionHeads * valueWidth]);
+    {
+      causal: true,
+      scale,
+      position: position + tokens - queries,
+      ...(window !== undefined && { window }),
+    },
+  ).reshape([batch, queries, parts.numAttentionHeads * valueWidth]);
   const project = projection(sizes.format);
   return { output: project(attended, params.output, params.outputBias), cache };
 }
@@ -137,12 +148,16 @@ function headsOf(
   parts: AttentionConfig,
   sizes: AttentionSizes,
   params: AttentionParams,
-  x: Tensor,
-  rotary: Rotary,
+  all: HeadInput,
+  asking: HeadInput,
 ): Heads {
   // The parameters come from the same configuration, whose shapes they have.
   if (parts.kind === "latent") {
-    return latentHeads(parts, sizes, params as LatentAttentionParams, x, rotary);
+    return latentHeads(parts, sizes, params as LatentAttentionParams, all, asking);
   }
-  return groupedHeads(parts, sizes, params as GroupedAttentionParams, x, rotary);
+  return groupedHeads(parts, sizes, params as GroupedAttentionParams, all, asking);
+}
+
+function lastInput({ x, rotary: { cos, sin } }: HeadInput): HeadInput {
+  return { x: lastOf(x, 1), rotary: { cos: lastOf(cos, 0), sin: lastOf(sin, 0) } };
 }

@@ -17,6 +17,7 @@ import { denseFfn } from "@moiety/experts";
 import { type AttentionContext, attend, attentionShapes, drawAttention } from "./attention.ts";
 import type { LayerCache } from "./cache.ts";
 import type { DecoderConfig, LayerConfig } from "./config.ts";
+import { lastOf } from "./last.ts";
 import { moePart } from "./moe-layer.ts";
 import { drawNorm, normShapes, normalize } from "./norm.ts";
 import type { BlockParams, BlockState } from "./params.ts";
@@ -29,7 +30,7 @@ export interface BlockContext {
 
 /** What a layer gives. */
 export interface BlockOutput {
-  /** `[B, T, H]`. */
+  /** `[B, T, H]`; of the last token, `[B, 1, H]`, where only that was wanted. */
   readonly hidden: Tensor;
   /** Of layers with experts. */
   readonly routing?: Routing | undefined;
@@ -45,6 +46,8 @@ export interface BlockOutput {
 export interface Block {
   readonly shapes: MapTree<BlockParams, Shape>;
   readonly stateShapes: MapTree<BlockState, Shape>;
+  /** Whether what becomes of a token depends on where others go. */
+  readonly acrossTokens: boolean;
   init(key: RandomKey, options: InitOptions): Initialized<BlockParams, BlockState>;
   forward(
     params: BlockParams,
@@ -75,6 +78,7 @@ export function block(config: DecoderConfig, layer: LayerConfig): Block {
       ...(sparse && { moe: sparse.shapes }),
     },
     stateShapes: sparse ? { moe: sparse.stateShapes } : {},
+    acrossTokens: sparse?.router.acrossTokens ?? false,
     init(key, options) {
       const ffnKey = foldIn(key, 1);
       const experts = sparse?.layer.init(ffnKey, options);
@@ -94,7 +98,8 @@ export function block(config: DecoderConfig, layer: LayerConfig): Block {
       const first: Norm = (of) => normalize(config, of, attentionNorm, attentionNormBias);
       const second: Norm = (of) => normalize(config, of, ffnNorm, ffnNormBias);
       const attended = attend(parts, config, params.attention, before(x, first), context.attention);
-      const middle = join(x, attended.output, first);
+      const stream = context.attention.lastOnly ? lastOf(x, 1) : x;
+      const middle = join(stream, attended.output, first);
       const input = before(middle, second);
       const { cache } = attended;
       if (dense) {

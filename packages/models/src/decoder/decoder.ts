@@ -13,7 +13,6 @@ import {
   div,
   foldIn,
   isFloat,
-  slice,
 } from "@moiety/core";
 import { matrixParameter } from "@moiety/experts";
 import { type Block, type BlockOutput, block, scaled } from "./block.ts";
@@ -22,6 +21,7 @@ import { prepareCall } from "./call.ts";
 import { checkCall, checkDecoder } from "./check.ts";
 import type { DecoderConfig } from "./config.ts";
 import { embed } from "./embedding.ts";
+import { lastOf } from "./last.ts";
 import { routingLoss } from "./losses.ts";
 import { drawNorm, normShapes, normalize } from "./norm.ts";
 import type { BlockParams, DecoderParams, DecoderState } from "./params.ts";
@@ -58,17 +58,22 @@ export interface DecoderContext {
   readonly lastOnly?: boolean | undefined;
   /** Whether the losses are evaluated, which costs time that only training needs. True unless given. */
   readonly losses?: boolean | undefined;
+  /**
+   * Whether routings, and with them loads and losses, are given. True unless given. Where they are not
+   * and `lastOnly` is, the last layer makes keys and values of all tokens, and goes on with the last.
+   */
+  readonly routed?: boolean | undefined;
 }
 
 /** What a decoder gives. */
 export interface DecoderOutput {
   /** `[B, T, V]`. */
   readonly logits: Tensor;
-  /** Of each layer with experts, in order. */
+  /** Of each layer with experts, in order; none if not asked for. */
   readonly routings: readonly Routing[];
   /** The configuration's losses over all routings together; none without experts or if not asked. */
   readonly losses: readonly LossValue[];
-  /** `[E]` i32 assignments per expert of each layer with experts; padding left out. */
+  /** `[E]` i32 assignments per expert of each layer with experts; padding left out. None if not asked. */
   readonly loads: readonly Tensor[];
   /** The cache after this call, where one was given. */
   readonly cache?: KeyValueCache | undefined;
@@ -153,7 +158,10 @@ function* forward(
   let carry: Routing["carry"];
   for (const [layer, part] of blocks.entries()) {
     const input = hidden;
-    const inLayer = call.layerContext(layer, carry, context.selected?.[routings.length]);
+    const selected = context.selected?.[routings.length];
+    const isLast = layer === blocks.length - 1;
+    const alone = isLast && mayLeaveOut(context) && !part.acrossTokens && !carry && !selected;
+    const inLayer = call.layerContext(layer, { carry, selected, lastOnly: alone });
     const run = (): Forward<BlockOutput> =>
       part.forward(params.layers[layer] as BlockParams, state.layers[layer] ?? {}, input, inLayer);
     const output = yield* context.checkpoint ? checkpoint(run) : run();
@@ -162,17 +170,39 @@ function* forward(
     outputs.push(output);
     if (output.routing) routings.push(output.routing);
   }
-  const wanted = context.lastOnly ? lastToken(hidden) : hidden;
+  const wanted = context.lastOnly ? lastOf(hidden, 1) : hidden;
   const normed = normalize(config, wanted, norm, params.normBias);
   const cache = call.cacheAfter(outputs.map((output) => output.cache));
   const logits = projection(format)(normed, head, params.headBias);
+  const rest = context.routed === false ? NOT_ASKED : told(config, routings, outputs, context);
   return {
     logits: scales.logits === undefined ? logits : div(logits, scales.logits),
+    ...rest,
+    ...(cache && { cache }),
+  };
+}
+
+type Told = Pick<DecoderOutput, "routings" | "losses" | "loads">;
+
+const NOT_ASKED: Told = { routings: [], losses: [], loads: [] };
+
+/** What a call tells beside its logits. */
+function told(
+  config: DecoderConfig,
+  routings: readonly Routing[],
+  outputs: readonly BlockOutput[],
+  context: DecoderContext,
+): Told {
+  return {
     routings,
     losses: context.losses === false || routings.length === 0 ? [] : evaluate(config, routings),
     loads: outputs.flatMap(({ load }) => load ?? []),
-    ...(cache && { cache }),
   };
+}
+
+/** Whether nobody sees what the last layer makes of tokens before the last. */
+function mayLeaveOut({ lastOnly, routed, training }: DecoderContext): boolean {
+  return lastOnly === true && routed === false && !training;
 }
 
 function evaluate({ losses }: DecoderConfig, routings: readonly Routing[]): LossValue[] {
@@ -181,10 +211,4 @@ function evaluate({ losses }: DecoderConfig, routings: readonly Routing[]): Loss
     coefficient,
     value: value(routings),
   }));
-}
-
-function lastToken(hidden: Tensor): Tensor {
-  const [batch = 0, tokens = 0, width = 0] = hidden.shape;
-  if (tokens === 1) return hidden;
-  return slice(hidden, { starts: [0, tokens - 1, 0], sizes: [batch, 1, width] });
 }

@@ -6,6 +6,12 @@ import type { GroupedAttentionParams } from "./params.ts";
 import { projection } from "./project.ts";
 import type { Rotary } from "./rotary.ts";
 
+/** Tokens `[B, T, H]`, and how heads are turned at their places. */
+export interface HeadInput {
+  readonly x: Tensor;
+  readonly rotary: Rotary;
+}
+
 /** What attention compares and mixes, each `[B, T, heads, width]`. */
 export interface Heads {
   readonly query: Tensor;
@@ -31,22 +37,26 @@ export function groupedShapes(
   };
 }
 
-/** Queries, keys and values of `x [B, T, H]`: project, norm, clip, rotate. */
+/** Queries of the tokens that ask, keys and values of all: project, norm, clip, rotate. */
 export function groupedHeads(
   parts: GroupedAttentionConfig,
   { rmsNormEps: epsilon, format }: AttentionSizes,
   params: GroupedAttentionParams,
-  x: Tensor,
-  { cos, sin }: Rotary,
+  all: HeadInput,
+  asking: HeadInput,
 ): Heads {
   const { headDim, headNorm, normAfterRope, ropeInterleaved: interleaved } = parts;
-  const [batch = 0, tokens = 0] = x.shape;
   const split = (projected: Tensor): Tensor =>
-    clamp(projected, parts.clip).reshape([batch, tokens, -1, headDim]);
-  const turn = (heads: Tensor): Tensor =>
-    rope(heads, cos, sin, { ...(interleaved && { interleaved }) });
+    clamp(projected, parts.clip).reshape([...projected.shape.slice(0, 2), -1, headDim]);
   const project = projection(format);
-  const placed = (weight: Leaf, bias: Tensor | undefined, norm: Tensor | undefined): Tensor => {
+  const placed = (
+    { x, rotary: { cos, sin } }: HeadInput,
+    weight: Leaf,
+    bias: Tensor | undefined,
+    norm: Tensor | undefined,
+  ): Tensor => {
+    const turn = (heads: Tensor): Tensor =>
+      rope(heads, cos, sin, { ...(interleaved && { interleaved }) });
     const projected = project(x, weight, bias);
     if (!norm) return turn(split(projected));
     if (headNorm === "projection") return turn(split(rmsNorm(projected, norm, { epsilon })));
@@ -56,9 +66,9 @@ export function groupedHeads(
       : turn(rmsNorm(heads, norm, { epsilon }));
   };
   return {
-    query: placed(params.query, params.queryBias, params.queryNorm),
-    key: placed(params.key, params.keyBias, params.keyNorm),
-    value: split(project(x, params.value, params.valueBias)),
+    query: placed(asking, params.query, params.queryBias, params.queryNorm),
+    key: placed(all, params.key, params.keyBias, params.keyNorm),
+    value: split(project(all.x, params.value, params.valueBias)),
   };
 }
 

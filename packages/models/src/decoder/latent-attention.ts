@@ -2,7 +2,7 @@ import { ConfigError, type Tensor, broadcast, concat, rmsNorm, rope, slice } fro
 import type { ShapesOf } from "@moiety/experts";
 import type { AttentionSizes } from "./attention.ts";
 import type { LatentAttentionConfig } from "./attention-config.ts";
-import type { Heads } from "./grouped-attention.ts";
+import type { HeadInput, Heads } from "./grouped-attention.ts";
 import type { LatentAttentionParams } from "./params.ts";
 import { type Project, projection } from "./project.ts";
 import type { Rotary } from "./rotary.ts";
@@ -34,25 +34,23 @@ export function latentShapes(
 }
 
 /**
- * Queries, keys and values of `x [B, T, H]`, the latter two expanded out of the latent for every
- * head. In queries and keys the part that is rotated comes last.
+ * Queries of the tokens that ask, keys and values of all, expanded out of the latent for every head. In queries and keys the part that is rotated comes last.
  */
 export function latentHeads(
   parts: LatentAttentionConfig,
   { format }: AttentionSizes,
   params: LatentAttentionParams,
-  x: Tensor,
-  { cos, sin }: Rotary,
+  { x, rotary }: HeadInput,
+  asking: HeadInput,
 ): Heads {
   const { numAttentionHeads: heads, kvLoraRank, latentNormEps: epsilon } = parts;
   const { qkNopeHeadDim: plain, qkRopeHeadDim: rotated, vHeadDim } = parts;
   const [batch = 0, tokens = 0] = x.shape;
   const attributes = { ...(parts.ropeInterleaved && { interleaved: true }) };
-  const turn = (part: Tensor): Tensor => rope(part, cos, sin, attributes);
+  const turn = (part: Tensor, { cos, sin }: Rotary): Tensor => rope(part, cos, sin, attributes);
   const project = projection(format);
-  const queries = queriesOf(project, params, x, epsilon).reshape([
-    batch,
-    tokens,
+  const queries = queriesOf(project, params, asking.x, epsilon).reshape([
+    ...asking.x.shape.slice(0, 2),
     heads,
     plain + rotated,
   ]);
@@ -60,6 +58,7 @@ export function latentHeads(
   const latent = rmsNorm(columns(compressed, 0, kvLoraRank), params.keyValueANorm, { epsilon });
   const shared = turn(
     columns(compressed, kvLoraRank, rotated).reshape([batch, tokens, 1, rotated]),
+    rotary,
   );
   const expanded = project(latent, params.keyValueB).reshape([
     batch,
@@ -69,7 +68,10 @@ export function latentHeads(
   ]);
   const ofAllHeads = broadcast(shared, { shape: [batch, tokens, heads, rotated] });
   return {
-    query: beside(columns(queries, 0, plain), turn(columns(queries, plain, rotated))),
+    query: beside(
+      columns(queries, 0, plain),
+      turn(columns(queries, plain, rotated), asking.rotary),
+    ),
     key: beside(columns(expanded, 0, plain), ofAllHeads),
     value: columns(expanded, plain, vHeadDim),
   };

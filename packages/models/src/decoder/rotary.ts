@@ -91,8 +91,10 @@ export function rotaryTables(
   return attentions.map((attention) => {
     const width = rotaryWidth(attention);
     const key = JSON.stringify([width, attention.ropeTheta, attention.ropeScaling]);
-    const { frequencies, scale } = rotaryAngles(attention, width, length);
-    const table = tables.get(key) ?? rotaryTable(backend, { positions, frequencies, scale, dtype });
+    const known = tables.get(key);
+    if (known) return known;
+    const angles = rotaryAngles(attention, width, length);
+    const table = rotaryTable(backend, { positions, ...angles, dtype });
     tables.set(key, table);
     return table;
   });

@@ -79,6 +79,7 @@ export class Session {
       length,
       lastOnly: true,
       losses: false,
+      routed: this.#options.routed,
     };
     try {
       const step = await applyAsync(this.#module, params, state, idTensor, context);
@@ -116,13 +117,13 @@ function emptyCacheFor({ model, params, batch, capacity }: SessionOptions): KeyV
   });
 }
 
-function stepModule({ model, candidates, routed }: SessionOptions): StepModule {
+function stepModule({ model, candidates }: SessionOptions): StepModule {
   return {
     init: model.init,
     *forward(params, state, ids, context): Forward<CachedStep> {
       const output = yield* model.forward(params, state, ids, context);
       const cache = output.cache ?? context.cache;
-      const routings = routed ? output.routings.map(tracedRouting) : [];
+      const routings = output.routings.map(tracedRouting);
       if (candidates === undefined) return { logits: output.logits, routings, cache };
       const [logits, tokens] = topK(output.logits, undefined, { k: candidates });
       return { logits, tokens, routings, cache };
