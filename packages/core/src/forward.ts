@@ -83,11 +83,12 @@ export async function applyAsync<Params, State, Args extends readonly unknown[],
   state: State,
   ...args: Args
 ): Promise<Result> {
-  const [first] = [...tensorsIn(params), ...tensorsIn(args)];
+  const given = [...tensorsIn(params), ...tensorsIn(args)];
+  const [first] = given;
   if (first === undefined) {
     throw new ConfigError("applyAsync needs a tensor in params or arguments", "params", params);
   }
-  if (traceOf([...tensorsIn(params), ...tensorsIn(args)])) {
+  if (traceOf(given)) {
     throw new ConfigError(
       "applyAsync is for inference; use apply under valueAndGrad",
       "params",
