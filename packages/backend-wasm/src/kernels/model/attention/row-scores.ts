@@ -5,32 +5,39 @@ import { PANEL } from "../../products/tile.ts";
 import { lanesBetween, wordAt } from "../../reduction/lanes.ts";
 import { LOWEST, splat } from "../rows.ts";
 import { packColumns, panelRows } from "./pack.ts";
-import { type Batch, type RowArguments, PANELS_AT_ONCE, VECTOR, eachRow } from "./row-batch.ts";
+import {
+  type Batch,
+  type RowArguments,
+  PANELS_AT_ONCE,
+  VECTOR,
+  eachPair,
+  eachRow,
+} from "./row-batch.ts";
 import { PANEL_ROW, firstSeen, keyRows, queryRow } from "./shape.ts";
 
 /** The scores of a batch with all keys that its last row sees. */
 export function scoreBatch(body: Body, batch: Batch, args: RowArguments): void {
-  const { pair, firstPanel, panels, mask, packed } = batch;
+  const { firstPanel, panels, packed } = batch;
   const { width, keyHeads, seen } = args;
   const stride = body.let(keyHeads.mul(width).shl(2));
-  const keys = body.let(keyRows(args.k, pair, args, width));
   const scale = splat(body, args.scale);
   const panelBytes = body.let(width.mul(PANEL_ROW));
   body.for(0, panels, PANELS_AT_ONCE, (panel) => {
-    for (let next = 0; next < PANELS_AT_ONCE; next++) {
-      const number = body.let(firstPanel.add(panel).add(next));
-      const rows = panelRows(body, keys, number, { seen, stride });
-      const to = body.let(packed.add(panelBytes.mul(next)));
-      packColumns(body, rows, width, to);
-    }
-    eachRow(body, batch, args, (place, index) => {
-      const query = body.let(queryRow(args.q, pair, place, args, width));
-      const sums = productsWith(body, query, { packed, panelBytes, width });
-      const row = batch.scores.add(index.mul(args.scoreBytes));
-      const to = body.let(row.add(panel.mul(PANEL_ROW)));
-      const first = firstPanel.add(panel).mul(PANEL);
-      const range = { first, limit: place.limit, begin: firstSeen(place.limit, args) };
-      storeScores(body, to, sums, { scale, mask, ...range });
+    const start = body.let(firstPanel.add(panel));
+    eachPair(body, batch, args, (rows) => {
+      const { pair, mask } = rows;
+      const keys = body.let(keyRows(args.k, pair, args, width));
+      for (let next = 0; next < PANELS_AT_ONCE; next++) {
+        const from = panelRows(body, keys, body.let(start.add(next)), { seen, stride });
+        packColumns(body, from, width, body.let(packed.add(panelBytes.mul(next))));
+      }
+      eachRow(body, rows, args, (place, { scores }) => {
+        const query = body.let(queryRow(args.q, pair, place, args, width));
+        const sums = productsWith(body, query, { packed, panelBytes, width });
+        const to = body.let(scores.add(panel.mul(PANEL_ROW)));
+        const range = { limit: place.limit, begin: firstSeen(place.limit, args) };
+        storeScores(body, to, sums, { scale, mask, first: start.mul(PANEL), ...range });
+      });
     });
   });
 }

@@ -3,7 +3,7 @@ import { I32 } from "../../../emit/scalars.ts";
 import { F32x4 } from "../../../emit/vectors.ts";
 import { PANEL } from "../../products/tile.ts";
 import { wordAt } from "../../reduction/lanes.ts";
-import { type Batch, type RowArguments, VECTOR, eachRow } from "./row-batch.ts";
+import { type Batch, type RowArguments, VECTOR, eachPair, eachRow } from "./row-batch.ts";
 import { PANEL_ROW, firstSeen, keyRows } from "./shape.ts";
 
 /** Vectors of columns that are summed side by side. */
@@ -11,29 +11,32 @@ const SIDE_BY_SIDE = [8, 2, 1] as const;
 
 /** Sums the values of the keys that each row sees, 8 keys at a time, in memory. */
 export function sumValues(body: Body, batch: Batch, args: RowArguments): void {
-  const { pair, firstPanel, panels, mask } = batch;
+  const { firstPanel, panels } = batch;
   const stride = body.let(args.keyHeads.mul(args.valueWidth).shl(2));
-  const values = body.let(keyRows(args.v, pair, args, args.valueWidth));
   const vectors = body.let(args.valueWidth.add(3).shrU(2));
-  eachRow(body, batch, args, (_, index) => {
-    const sums = batch.sums.add(index.mul(args.sumBytes));
-    body.fillBytes(sums.add(VECTOR), 0, vectors.mul(VECTOR));
-  });
+  eachPair(body, batch, args, (rows) =>
+    eachRow(body, rows, args, (_, { sums }) =>
+      body.fillBytes(sums.add(VECTOR), 0, vectors.mul(VECTOR)),
+    ),
+  );
   body.for(0, panels, 1, (panel) => {
     const first = body.let(firstPanel.add(panel).mul(PANEL));
-    const from = body.let(values.add(first.mul(stride)));
-    eachRow(body, batch, args, ({ limit }, index) => {
-      const row = batch.scores.add(index.mul(args.scoreBytes));
-      const shares = body.let(row.add(panel.mul(PANEL_ROW)));
-      const sums = body.let(batch.sums.add(index.mul(args.sumBytes)).add(VECTOR));
-      const begin = body.let(firstSeen(limit, args));
-      const isWhole = begin.leU(first).and(limit.geU(first.add(PANEL)));
-      const range = { first, begin, limit, mask };
-      body.if(
-        isWhole.and(mask.eq(0)),
-        () => addValues(body, { sums, shares, values: from, stride, vectors }, PANEL),
-        () => addSome(body, { sums, shares, values: from, stride, vectors, ...range }),
-      );
+    eachPair(body, batch, args, (rows) => {
+      const { pair, mask } = rows;
+      const from = keyRows(args.v, pair, args, args.valueWidth).add(first.mul(stride));
+      const values = body.let(from);
+      eachRow(body, rows, args, ({ limit }, memory) => {
+        const shares = body.let(memory.scores.add(panel.mul(PANEL_ROW)));
+        const sums = body.let(memory.sums.add(VECTOR));
+        const begin = body.let(firstSeen(limit, args));
+        const isWhole = begin.leU(first).and(limit.geU(first.add(PANEL)));
+        const given = { sums, shares, values, stride, vectors };
+        body.if(
+          isWhole.and(mask.eq(0)),
+          () => addValues(body, given, PANEL),
+          () => addSome(body, { ...given, first, begin, limit, mask }),
+        );
+      });
     });
   });
 }

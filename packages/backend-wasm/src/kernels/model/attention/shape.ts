@@ -174,7 +174,15 @@ export function placeOf(body: Body, pair: Pair, row: I32, shape: ShapeArguments)
   const query = body.let(row.divU(shape.group));
   const first = pair.keyHead.mul(shape.group);
   const head = body.let(row.sub(query.mul(shape.group)).add(first));
-  return { query, head, limit: body.let(shape.firstLimit.add(query.mul(shape.limitStep))) };
+  return { query, head, limit: body.let(limitOf(query, shape)) };
+}
+
+/** How many keys a query sees, but for those before its window. */
+export function limitOf(
+  query: I32,
+  { firstLimit, limitStep }: Pick<ShapeArguments, "firstLimit" | "limitStep">,
+): I32 {
+  return firstLimit.add(query.mul(limitStep));
 }
 
 /** The first key that a row sees which sees the keys below `limit`, a local. */
