@@ -68,20 +68,30 @@ export function carryRows(request: ProductRequest, rows: number, rowAt: RowText)
     .join("\n");
 }
 
-/** Stores the rows that there are. */
+/**
+ * Stores the rows that there are. In a loop, since what is stored may take long to compute: its text
+ * stands once, and compilers that gain by it unroll so short a loop by themselves.
+ */
 export function storeRows(
   request: ProductRequest,
   rows: number,
   rowAt: RowText,
   sums: SumsText,
 ): string {
-  return range(rows)
-    .map((i) => {
-      const [first, second] = sums(i);
-      return `{ let row = ${rowAt(`${i}u`)}; if (row < limit) {
-  let v0 = ${first}; let v1 = ${second};
-  ${request.store}
-} }`;
-    })
-    .join("\n");
+  const store = (number: string, pick: string): string => `let row = ${rowAt(number)};
+  if (row < limit) {
+    ${pick}
+    ${request.store}
+  }`;
+  const [first, second] = sums(0);
+  if (rows === 1) return `{ ${store("0u", `let v0 = ${first}; let v1 = ${second};`)} }`;
+  const cases = range(rows - 1).map((i) => {
+    const [v0, v1] = sums(i + 1);
+    return `case ${i + 1}u: { v0 = ${v0}; v1 = ${v1}; }`;
+  });
+  const pick = `var v0 = ${first}; var v1 = ${second};
+    switch (number) { ${cases.join(" ")} default: {} }`;
+  return `for (var number = 0u; number < ${rows}u; number++) {
+  ${store("number", pick)}
+}`;
 }

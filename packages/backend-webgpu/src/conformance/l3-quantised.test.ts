@@ -1,0 +1,3 @@
+import { holdCases } from "../testing/conformance.ts";
+
+await holdCases(["L3/quantised/"]);
