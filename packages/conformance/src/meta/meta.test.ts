@@ -63,10 +63,13 @@ describe("the kit", () => {
     "gives the same where cases in which a fault cannot show are run all the same",
     async () => {
       for (const broken of allBroken.filter(({ name }) => name === "writes-out-of-bounds")) {
-        const [part, whole] = [await bench.run(broken), await bench.run(broken, true)];
+        const [part, whole] = [
+          await bench.run(broken, "touched"),
+          await bench.run(broken, "whole"),
+        ];
         expect(whole.report.cases.length).toBeGreaterThan(part.report.cases.length);
         expect(whole.failing).toEqual(part.failing);
-        expect(whole.othersPassing).toBe(part.othersPassing);
+        expect(whole.othersPassing).toBeCloseTo(part.othersPassing, 12);
       }
       expect.assertions(3);
     },
