@@ -15,7 +15,7 @@ import type { AttentionConfig } from "./attention-config.ts";
 import type { LayerCache } from "./cache.ts";
 import type { DecoderConfig } from "./config.ts";
 import { type HeadInput, type Heads, groupedHeads, groupedShapes } from "./grouped-attention.ts";
-import { lastOf } from "./last.ts";
+import { lastOf } from "./places.ts";
 import { latentHeads, latentShapes } from "./latent-attention.ts";
 import type { AttentionParams, GroupedAttentionParams, LatentAttentionParams } from "./params.ts";
 import { projection } from "./project.ts";

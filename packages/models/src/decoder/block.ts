@@ -17,7 +17,7 @@ import { denseFfn } from "@moiety/experts";
 import { type AttentionContext, attend, attentionShapes, drawAttention } from "./attention.ts";
 import type { LayerCache } from "./cache.ts";
 import type { DecoderConfig, LayerConfig } from "./config.ts";
-import { lastOf } from "./last.ts";
+import { lastOf } from "./places.ts";
 import { moePart } from "./moe-layer.ts";
 import { drawNorm, normShapes, normalize } from "./norm.ts";
 import type { BlockParams, BlockState } from "./params.ts";

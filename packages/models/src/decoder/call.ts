@@ -11,7 +11,7 @@ import type { BlockContext } from "./block.ts";
 import type { KeyValueCache, LayerCache } from "./cache.ts";
 import type { DecoderConfig } from "./config.ts";
 import type { DecoderContext } from "./decoder.ts";
-import { lastOf } from "./last.ts";
+import { lastOf } from "./places.ts";
 import { rotaryTables } from "./rotary.ts";
 
 /** What one layer alone is told. */

@@ -21,7 +21,7 @@ import { prepareCall } from "./call.ts";
 import { checkCall, checkDecoder } from "./check.ts";
 import type { DecoderConfig } from "./config.ts";
 import { embed } from "./embedding.ts";
-import { lastOf } from "./last.ts";
+import { lastOf } from "./places.ts";
 import { routingLoss } from "./losses.ts";
 import { drawNorm, normShapes, normalize } from "./norm.ts";
 import type { BlockParams, DecoderParams, DecoderState } from "./params.ts";

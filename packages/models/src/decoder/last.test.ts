@@ -7,7 +7,7 @@ import type { ReadyModel } from "../load.ts";
 import { tinyConfigs, tinyFamilies, tokens } from "../testing/tiny.ts";
 import { type KeyValueCache, emptyCache } from "./cache.ts";
 import type { DecoderContext } from "./decoder.ts";
-import { lastOf } from "./last.ts";
+import { lastOf } from "./places.ts";
 
 let backend: Backend;
 

@@ -1,9 +1,10 @@
-import { ConfigError, type Tensor, broadcast, concat, rmsNorm, rope, slice } from "@moiety/core";
+import { ConfigError, type Tensor, broadcast, concat, rmsNorm, rope } from "@moiety/core";
 import type { ShapesOf } from "@moiety/experts";
 import type { AttentionSizes } from "./attention.ts";
 import type { LatentAttentionConfig } from "./attention-config.ts";
 import type { HeadInput, Heads } from "./grouped-attention.ts";
 import type { LatentAttentionParams } from "./params.ts";
+import { placesOf } from "./places.ts";
 import { type Project, projection } from "./project.ts";
 import type { Rotary } from "./rotary.ts";
 
@@ -34,7 +35,8 @@ export function latentShapes(
 }
 
 /**
- * Queries of the tokens that ask, keys and values of all, expanded out of the latent for every head. In queries and keys the part that is rotated comes last.
+ * Queries of the tokens that ask, keys and values of all, expanded out of the latent for every head.
+ * In queries and keys the part that is rotated comes last.
  */
 export function latentHeads(
   parts: LatentAttentionConfig,
@@ -96,11 +98,7 @@ function queriesOf(
 
 /** Some of the last axis. */
 function columns(x: Tensor, start: number, count: number): Tensor {
-  const last = x.rank - 1;
-  return slice(x, {
-    starts: x.shape.map(() => 0).with(last, start),
-    sizes: x.shape.with(last, count),
-  });
+  return placesOf(x, x.rank - 1, start, count);
 }
 
 function beside(left: Tensor, right: Tensor): Tensor {
